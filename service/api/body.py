@@ -1,0 +1,63 @@
+"""Reading the image out of a request, never more bytes than allowed."""
+
+from collections.abc import AsyncGenerator
+
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+IMAGE_FIELD = "image"
+
+
+class EmptyBodyError(Exception):
+    """There is no image in the request."""
+
+
+class MalformedBodyError(Exception):
+    """The body is not the multipart form it says it is."""
+
+
+class TooLargeError(Exception):
+    """The body has more bytes than the service accepts."""
+
+
+async def read_image(request: Request, max_bytes: int) -> bytes:
+    """The image's bytes: the raw body, or the file of the multipart field `image`.
+
+    Raises:
+        TooLargeError: Announced or found to be over `max_bytes`; told as early as it is known.
+        EmptyBodyError: No bytes, or no such field.
+        MalformedBodyError: A multipart body that cannot be parsed.
+    """
+    chunks = _bounded(request, max_bytes)
+    if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        data = await _read_field(request, chunks, max_bytes)
+    else:
+        data = b"".join([chunk async for chunk in chunks])
+    if not data:
+        raise EmptyBodyError(f"send the image as the body, or as the multipart file field `{IMAGE_FIELD}`")
+    return data
+
+
+async def _bounded(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
+    announced = request.headers.get("content-length", "0")
+    if announced.isdecimal() and int(announced) > max_bytes:
+        raise TooLargeError(f"{announced} bytes announced; at most {max_bytes} are accepted")
+    received = 0
+    async for chunk in request.stream():
+        received += len(chunk)
+        if received > max_bytes:
+            raise TooLargeError(f"at most {max_bytes} bytes are accepted")
+        yield chunk
+
+
+async def _read_field(request: Request, chunks: AsyncGenerator[bytes, None], max_bytes: int) -> bytes:
+    parser = MultiPartParser(request.headers, chunks, max_files=1, max_fields=16)
+    # The body is bounded already; kept in memory, as the root file system may be read-only.
+    parser.spool_max_size = max_bytes
+    try:
+        form = await parser.parse()
+    except (MultiPartException, KeyError) as error:  # KeyError: no boundary in the content type
+        raise MalformedBodyError(f"not a multipart form: {error}") from error
+    image = form.get(IMAGE_FIELD)
+    return await image.read() if isinstance(image, UploadFile) else b""

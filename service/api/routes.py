@@ -1,0 +1,142 @@
+"""The HTTP surface: what is asked for, in and out; the work is the engine's."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.requests import ClientDisconnect
+
+from service.api.body import IMAGE_FIELD, read_image
+from service.api.context import CLIENT_LEFT, COLORIZE_PATH
+from service.api.problems import MEDIA_TYPE
+from service.api.schemas import Backbones, BackboneStatus, Health, ProblemDetails
+from service.api.security import ApiKey
+from service.engine.colorize import Engine, Order
+from service.engine.lifecycle import Lifecycle
+from service.imaging.codec import ImageFormat
+from service.network.backbones import BackboneName
+from service.settings import Settings
+from service.telemetry.metrics import Metrics
+
+T = TypeVar("T")
+
+_IMAGE_SCHEMA = {"type": "string", "format": "binary"}
+_IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/tiff", "image/bmp", "image/gif")
+_REQUEST_BODY = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {"type": "object", "required": [IMAGE_FIELD], "properties": {IMAGE_FIELD: _IMAGE_SCHEMA}}
+        },
+        **{media_type: {"schema": _IMAGE_SCHEMA} for media_type in _IMAGE_TYPES},
+    },
+}
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The coloured image, at the size of the photograph",
+        "content": {format.media_type: {"schema": _IMAGE_SCHEMA} for format in ImageFormat},
+    },
+    **{
+        status: {"model": ProblemDetails, "content": {MEDIA_TYPE: {}}}
+        for status in (401, 413, 415, 422, 429, 500, 503, 504)
+    },
+}
+
+
+def build_router(settings: Settings, metrics: Metrics) -> APIRouter:
+    """The routes; what only exists while the service runs comes from the lifespan's state."""
+    router = APIRouter()
+    default_backbone = BackboneName(settings.default_backbone)
+    api_key = ApiKey(settings.api_key)
+
+    @router.post(
+        COLORIZE_PATH,
+        dependencies=[Depends(api_key)],
+        response_class=Response,
+        responses=_RESPONSES,
+        openapi_extra={"requestBody": _REQUEST_BODY},
+        summary="Colour a photograph",
+    )
+    async def colorize(
+        request: Request,
+        backbone: Annotated[BackboneName, Query(description="The network's trunk")] = default_backbone,
+        format: Annotated[
+            ImageFormat | None, Query(description="Of the answer; default: the photograph's own, else PNG")
+        ] = None,
+        quality: Annotated[int, Query(ge=1, le=100, description="Of JPEG and WebP")] = 90,
+        saturation: Annotated[float, Query(ge=0, le=3, description="Factor on the colours; 0 is grey")] = 1.0,
+    ) -> Response:
+        """Send the image as the raw body or as the multipart field `image`.
+
+        JPEG, PNG, WebP, TIFF (first page), BMP and GIF (first frame) are read.
+        """
+        fields: dict[str, Any] = request.state.fields
+        fields["backbone"] = backbone.value
+        engine: Engine = request.state.engine
+        lifecycle: Lifecycle = request.state.lifecycle
+        lifecycle.admit()
+        try:
+            data = await read_image(request, settings.max_upload_bytes)
+            order = Order(backbone.value, format, quality, saturation)
+            colored = await _while_connected(request, engine.colorize(data, order))
+        except ClientDisconnect:
+            return Response(status_code=CLIENT_LEFT)
+        fields |= {"bytes_in": len(data), "bytes_out": len(colored.data), "size": f"{colored.width}x{colored.height}"}
+        fields |= {f"{stage}_s": round(seconds, 4) for stage, seconds in colored.seconds.items()}
+        timing = ", ".join(f"{stage};dur={seconds * 1000:.1f}" for stage, seconds in colored.seconds.items())
+        headers = {
+            "X-Autochrome-Backbone": backbone.value,
+            "X-Autochrome-Model": request.state.models[backbone.value],
+            "Server-Timing": timing,
+        }
+        return Response(colored.data, headers=headers, media_type=colored.format.media_type)
+
+    @router.get("/backbones", summary="What is loaded, and how good it is")
+    async def backbones(request: Request) -> Backbones:
+        statuses: list[BackboneStatus] = request.state.backbones
+        return Backbones(backbones=statuses)
+
+    @router.get("/livez", summary="Whether the process works; 503: restart it", response_model=Health)
+    async def livez(request: Request) -> Response:
+        return _health(request.state.lifecycle.why_not_live())
+
+    @router.get("/readyz", summary="Whether to send requests here", response_model=Health)
+    async def readyz(request: Request) -> Response:
+        return _health(request.state.lifecycle.why_not_ready())
+
+    @router.get("/metrics", summary="For Prometheus", response_class=Response)
+    async def scrape() -> Response:
+        return Response(generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    return router
+
+
+def _health(reason: str | None) -> Response:
+    return JSONResponse({"ok": reason is None, "reason": reason}, 200 if reason is None else 503)
+
+
+async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Awaits the work, but not for a client that has left.
+
+    Raises:
+        ClientDisconnect: The client left; the work was cancelled.
+    """
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_left(request))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        working.cancel()
+        leaving.cancel()
+
+
+async def _left(request: Request) -> None:
+    # The body has been read, so whatever comes is the end; a stray empty chunk is passed over.
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,45 @@
+"""The shapes of JSON answers, for clients and for OpenAPI."""
+
+from typing import Any
+
+from pydantic import BaseModel
+
+
+class ProblemDetails(BaseModel):
+    """RFC 9457, with the request's ID added."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+
+
+class Health(BaseModel):
+    """Answer of /livez and /readyz."""
+
+    ok: bool
+    reason: str | None = None
+    """Why not, where not."""
+
+
+class BackboneStatus(BaseModel):
+    """One backbone, loaded or not."""
+
+    name: str
+    available: bool
+    default: bool
+    reason: str | None = None
+    """Why it is not available and how to get it."""
+    version: str | None = None
+    digest: str | None = None
+    device: str | None = None
+    precision: str | None = None
+    quality: dict[str, Any] | None = None
+    """What `python -m training evaluate` measured for these weights."""
+
+
+class Backbones(BaseModel):
+    """Answer of /backbones."""
+
+    backbones: list[BackboneStatus]

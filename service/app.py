@@ -1,0 +1,150 @@
+"""The application: the lifespan builds every object and wires them, here and nowhere else."""
+
+import logging
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+from anyio.to_thread import run_sync
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+from starlette.exceptions import HTTPException
+
+from service.api.context import RequestContext
+from service.api.problems import PROBLEMS, ProblemHandler
+from service.api.routes import build_router
+from service.api.schemas import BackboneStatus
+from service.engine.admission import Admission
+from service.engine.batcher import MicroBatcher
+from service.engine.colorize import Engine
+from service.engine.device import Device
+from service.engine.lifecycle import Lifecycle, Phase
+from service.engine.worker import DeviceWorker
+from service.network.backbones import BackboneName
+from service.network.checkpoint import Checkpoint, MissingCheckpointError
+from service.settings import Settings
+from service.telemetry.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+
+class NoBackboneError(Exception):
+    """None of the backbones that were asked for has weights."""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The service as an ASGI application; models are loaded when its lifespan begins."""
+    metrics = Metrics(CollectorRegistry())
+    ProcessCollector(registry=metrics.registry)
+    PlatformCollector(registry=metrics.registry)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        checkpoints, unavailable = await run_sync(_load_checkpoints, settings)
+        device = Device(
+            {name: checkpoint.colorizer for name, checkpoint in checkpoints.items()},
+            settings.device,
+            settings.precision,
+        )
+        await run_sync(device.warm_up, settings.max_batch_size)
+        batcher: MicroBatcher[Any, Any] = MicroBatcher(
+            checkpoints, settings.max_batch_size, settings.max_wait_ms / 1000, Admission(settings.max_queue_wait_s)
+        )
+        worker = DeviceWorker(batcher, device.run_batch, metrics)
+        lifecycle = Lifecycle(batcher, worker, settings.stall_s)
+        _observe(metrics, batcher, lifecycle, device, checkpoints)
+        worker.start()
+        lifecycle.phase = Phase.READY
+        # The server's signal handler reaches the lifecycle through here.
+        app.state.lifecycle = lifecycle
+        logger.info("ready", extra={"backbones": list(checkpoints), "device": device.name})
+        with ThreadPoolExecutor(settings.codec_threads, "codec") as codec:
+            yield {
+                "engine": Engine(
+                    batcher,
+                    codec,
+                    metrics,
+                    unavailable=unavailable,
+                    max_pixels=settings.max_pixels,
+                    request_timeout_s=settings.request_timeout_s,
+                ),
+                "lifecycle": lifecycle,
+                "models": {name: _model_tag(checkpoint) for name, checkpoint in checkpoints.items()},
+                "backbones": _statuses(settings, checkpoints, unavailable, device),
+            }
+            lifecycle.phase = Phase.CLOSED
+            batcher.close()
+            await run_sync(worker.join)
+
+    app = FastAPI(title="Autochrome", summary="Colours black-and-white photographs", version="0.1.0", lifespan=lifespan)
+    app.add_middleware(RequestContext, metrics=metrics)
+    handler = ProblemHandler(metrics)
+    for error in (HTTPException, RequestValidationError, *PROBLEMS):
+        app.add_exception_handler(error, handler)
+    app.include_router(build_router(settings, metrics))
+    return app
+
+
+def _load_checkpoints(settings: Settings) -> tuple[dict[str, Checkpoint], dict[str, str]]:
+    """The models by backbone, and why each of the other backbones has none."""
+    checkpoints: dict[str, Checkpoint] = {}
+    unavailable = {name.value: f"{name} is not among the service's backbones" for name in BackboneName}
+    for name in settings.backbones:
+        try:
+            checkpoints[name] = Checkpoint.load(settings.model_store / name, BackboneName(name))
+            del unavailable[name]
+        except MissingCheckpointError as error:
+            logger.warning("backbone unavailable", extra={"backbone": name, "reason": str(error)})
+            unavailable[name] = str(error)
+    if not checkpoints:
+        raise NoBackboneError("; ".join(unavailable[name] for name in settings.backbones))
+    return checkpoints, unavailable
+
+
+def _observe(
+    metrics: Metrics,
+    batcher: MicroBatcher[Any, Any],
+    lifecycle: Lifecycle,
+    device: Device,
+    checkpoints: dict[str, Checkpoint],
+) -> None:
+    """Metrics that are read at the time of the scrape."""
+    metrics.ready.set_function(lambda: lifecycle.why_not_ready() is None)
+    if device.memory_bytes() is not None:
+        metrics.device_memory_bytes.labels(device.name).set_function(lambda: device.memory_bytes() or 0)
+    for name, checkpoint in checkpoints.items():
+        metrics.queue_depth.labels(name).set_function(partial(batcher.depth, name))
+        metrics.queue_oldest_seconds.labels(name).set_function(partial(batcher.oldest_wait_s, name))
+        config = checkpoint.config
+        metrics.model_info.labels(name, config.version, config.digest[:12], device.name, device.precision).set(1)
+
+
+def _model_tag(checkpoint: Checkpoint) -> str:
+    return f"{checkpoint.config.version}+{checkpoint.config.digest[:12]}"
+
+
+def _statuses(
+    settings: Settings, checkpoints: dict[str, Checkpoint], unavailable: dict[str, str], device: Device
+) -> list[BackboneStatus]:
+    loaded = [
+        BackboneStatus(
+            name=name,
+            available=True,
+            default=name == settings.default_backbone,
+            version=checkpoint.config.version,
+            digest=checkpoint.config.digest,
+            device=device.name,
+            precision=device.precision,
+            quality=checkpoint.metrics,
+        )
+        for name, checkpoint in checkpoints.items()
+    ]
+    missing = [
+        BackboneStatus(name=name, available=False, default=name == settings.default_backbone, reason=unavailable[name])
+        for name in settings.backbones
+        if name in unavailable
+    ]
+    return loaded + missing

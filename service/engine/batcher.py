@@ -1,0 +1,199 @@
+"""The micro-batching queue: many requests in, one device out.
+
+Requests come from the event loop (`submit`), batches are taken by the device worker's thread (`next_batch`) at the
+moment the device is free, so a batch keeps growing for as long as it has to wait anyway. One lock guards it all.
+"""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from service.engine.admission import Admission
+from service.engine.errors import ClosedError, EngineError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[Result]):
+    """What `submit` returns: the result and where its time went, in seconds."""
+
+    result: Result
+    queue_s: float
+    inference_s: float
+
+
+@dataclass(eq=False, slots=True)
+class Entry(Generic[Item, Result]):
+    """One item in the queue, with the slot its answer goes to; answered exactly once, by whoever comes first."""
+
+    key: str
+    item: Item
+    _future: "asyncio.Future[Answer[Result]]"
+    arrived: float = field(default_factory=time.monotonic)
+    started: float = 0.0
+
+    @property
+    def abandoned(self) -> bool:
+        """Nobody waits for the answer any more."""
+        return self._future.done()
+
+    async def answer(self) -> Answer[Result]:
+        """Waits for `resolve` or `fail`."""
+        return await self._future
+
+    def resolve(self, result: Result, inference_s: float) -> None:
+        """Gives the result, from any thread."""
+        self._deliver(Answer(result, self.started - self.arrived, inference_s))
+
+    def fail(self, error: Exception) -> None:
+        """Gives an error instead, from any thread."""
+        self._deliver(error)
+
+    def _deliver(self, outcome: Answer[Result] | Exception) -> None:
+        try:
+            self._future.get_loop().call_soon_threadsafe(self._settle, outcome)
+        except RuntimeError:  # the loop is closed: nobody is left to be told
+            return
+
+    def _settle(self, outcome: Answer[Result] | Exception) -> None:
+        # Guarded: the client may have left, or a first answer been given, since the batch was closed.
+        if self._future.done():
+            return
+        if isinstance(outcome, Exception):
+            self._future.set_exception(outcome)
+        else:
+            self._future.set_result(outcome)
+
+
+class MicroBatcher(Generic[Item, Result]):
+    """One queue per key, oldest head first."""
+
+    def __init__(self, keys: Iterable[str], max_batch_size: int, max_wait_s: float, admission: Admission) -> None:
+        self._queues: dict[str, deque[Entry[Item, Result]]] = {key: deque() for key in keys}
+        self._batch_limit = dict.fromkeys(self._queues, max_batch_size)
+        self._max_wait_s = max_wait_s
+        self._admission = admission
+        self._running: list[Entry[Item, Result]] = []
+        self._last_progress = time.monotonic()
+        self._closed: EngineError | None = None
+        self._changed = threading.Condition()
+
+    async def submit(self, key: str, item: Item) -> Answer[Result]:
+        """Queues an item and waits for its result. Cancelling the wait withdraws the item.
+
+        Raises:
+            KeyError: No such queue.
+            ClosedError: The batcher is closed.
+            WorkerDeadError: The device worker has died.
+            QueueFullError: The wait would be too long.
+            InferenceError: The network failed on this item.
+        """
+        entry: Entry[Item, Result] = Entry(key, item, asyncio.get_running_loop().create_future())
+        with self._changed:
+            queue = self._queues[key]
+            if self._closed is not None:
+                raise _again(self._closed)
+            self._admission.admit(self._pending())
+            queue.append(entry)
+            self._changed.notify()
+        try:
+            return await entry.answer()
+        finally:
+            with self._changed:
+                if entry in queue:
+                    queue.remove(entry)
+                    self._changed.notify()
+
+    def next_batch(self) -> list[Entry[Item, Result]] | None:
+        """Blocks until work is due and takes it: entries of one key, oldest first; None once closed and empty."""
+        with self._changed:
+            while True:
+                heads = [queue[0] for queue in self._queues.values() if queue]
+                if not heads:
+                    if self._closed is not None:
+                        return None
+                    self._changed.wait()
+                    continue
+                head = min(heads, key=lambda entry: entry.arrived)
+                queue, limit = self._queues[head.key], self._batch_limit[head.key]
+                remaining = head.arrived + self._max_wait_s - time.monotonic()
+                if remaining > 0 and len(queue) < limit and self._closed is None:
+                    self._changed.wait(remaining)
+                    continue
+                self._running = [queue.popleft() for _ in range(min(limit, len(queue)))]
+                now = time.monotonic()
+                for entry in self._running:
+                    entry.started = now
+                return self._running
+
+    def batch_done(self, key: str, size: int, seconds: float) -> None:
+        """The device has run `size` items of the batch it took last, in `seconds`."""
+        with self._changed:
+            self._last_progress = time.monotonic()
+            self._admission.observe(key, size, seconds)
+
+    def device_free(self) -> None:
+        """The batch taken last is answered for, whatever came of it."""
+        with self._changed:
+            self._running = []
+            self._last_progress = time.monotonic()
+
+    def limit_batch(self, key: str, size: int) -> None:
+        """Never again more than `size` of `key` at once: more did not fit into memory."""
+        with self._changed:
+            self._batch_limit[key] = min(size, self._batch_limit[key])
+
+    def close(self) -> None:
+        """Admits nothing more; what is queued is still served."""
+        with self._changed:
+            self._closed = self._closed or ClosedError("the service is shutting down")
+            self._changed.notify()
+
+    def abort(self, error: EngineError) -> None:
+        """Fails everything queued and running, and everything that still comes."""
+        with self._changed:
+            self._closed = error
+            entries = [*self._running, *(entry for queue in self._queues.values() for entry in queue)]
+            self._running = []
+            for queue in self._queues.values():
+                queue.clear()
+            self._changed.notify()
+        for entry in entries:
+            entry.fail(_again(error))
+
+    def depth(self, key: str) -> int:
+        """Entries waiting."""
+        with self._changed:
+            return len(self._queues[key])
+
+    def oldest_wait_s(self, key: str) -> float:
+        """How long the head of the queue has waited; 0 where there is none."""
+        with self._changed:
+            queue = self._queues[key]
+            return time.monotonic() - queue[0].arrived if queue else 0.0
+
+    def stalled_s(self) -> float:
+        """How long work has been pending without a batch being finished; 0 where none is pending."""
+        with self._changed:
+            pending = [*self._running, *(queue[0] for queue in self._queues.values() if queue)]
+            if not pending:
+                return 0.0
+            pending_since = min(entry.arrived for entry in pending)
+            return time.monotonic() - max(self._last_progress, pending_since)
+
+    def _pending(self) -> dict[str, int]:
+        pending = {key: len(queue) for key, queue in self._queues.items()}
+        for entry in self._running:
+            pending[entry.key] += 1
+        return pending
+
+
+def _again(error: EngineError) -> EngineError:
+    """The same error as an object of its own: a shared one would gather every waiter's traceback."""
+    return type(error)(*error.args)

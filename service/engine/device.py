@@ -1,0 +1,81 @@
+"""The networks on their device: a list of pictures' lightness in, a list of their chroma out."""
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from service.network.colorizer import Colorizer
+from service.network.preprocessing import INPUT_SIZE
+
+logger = logging.getLogger(__name__)
+
+
+class Device:
+    """Owns the colorizers on a GPU or CPU; used by one thread at a time."""
+
+    def __init__(
+        self,
+        colorizers: Mapping[str, Colorizer],
+        device: Literal["auto", "cuda", "cpu"],
+        precision: Literal["auto", "float32", "bfloat16"],
+    ) -> None:
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        if precision == "auto":
+            precision = "bfloat16" if device == "cuda" else "float32"
+        self.name: str = device
+        self.precision: str = precision
+        self._colorizers = {
+            key: colorizer.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            for key, colorizer in colorizers.items()
+        }
+
+    def run_batch(self, backbone: str, lightness: Sequence[Tensor]) -> list[Tensor]:
+        """L* (1, 224, 224) of each picture → its a*, b* (2, 224, 224) in (-128, 128), on the CPU, in order.
+
+        Raises:
+            MemoryError: The batch does not fit into the device's memory.
+            FloatingPointError: The network gave something that is not a number.
+        """
+        with _as_memory_error(), torch.autocast(self.name, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            batch = torch.stack(list(lightness)).to(self.name, memory_format=torch.channels_last)
+            ab = self._colorizers[backbone].predict(batch).cpu()
+        if not torch.isfinite(ab).all():
+            raise FloatingPointError("the network's answer is not finite")
+        return list(ab)
+
+    def warm_up(self, max_batch_size: int) -> None:
+        """Runs every network once at every power of two up to the largest batch, so that no client pays for it."""
+        for backbone in self._colorizers:
+            started = time.monotonic()
+            for size in _buckets(max_batch_size):
+                self.run_batch(backbone, [torch.full((1, INPUT_SIZE, INPUT_SIZE), 50.0)] * size)
+            logger.info("warmed up", extra={"backbone": backbone, "seconds": round(time.monotonic() - started, 2)})
+
+    def memory_bytes(self) -> int | None:
+        """Bytes held on the GPU; None on a CPU."""
+        return torch.cuda.memory_reserved() if self.name == "cuda" else None
+
+
+def _buckets(max_batch_size: int) -> list[int]:
+    """1, 2, 4, … and the largest itself."""
+    return [size for size in (2**power for power in range(9)) if size < max_batch_size] + [max_batch_size]
+
+
+@contextlib.contextmanager
+def _as_memory_error() -> Iterator[None]:
+    """torch's ways of saying that memory ran out → Python's own."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        torch.cuda.empty_cache()
+        raise MemoryError(str(error)) from error
+    except RuntimeError as error:
+        if "not enough memory" in str(error) or "can't allocate memory" in str(error):  # the CPU's allocator
+            raise MemoryError(str(error)) from error
+        raise

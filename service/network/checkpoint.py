@@ -1,0 +1,182 @@
+"""A trained colorizer on disk: one folder of the model store, verified byte by byte when it is loaded.
+
+CheckpointError
+├── MissingCheckpointError   the folder holds no model: others may still serve
+└── InvalidCheckpointError   it holds one that is corrupt, truncated or does not fit: nothing may start
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from service.network.backbones import BackboneName
+from service.network.colorizer import Colorizer, ColorizerConfig
+
+SHARD_BYTES = 48_000_000
+"""No weight file is larger: hosts of git repositories refuse large ones."""
+
+CONFIG_FILE = "config.json"
+METRICS_FILE = "metrics.json"
+
+
+class CheckpointError(Exception):
+    """A model cannot be loaded; the message names the file."""
+
+
+class MissingCheckpointError(CheckpointError):
+    """The model store has no such model."""
+
+
+class InvalidCheckpointError(CheckpointError):
+    """A file of the model is corrupt, truncated or does not fit the network."""
+
+
+class WeightFile(BaseModel):
+    """One shard and what it must hash to."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # A plain name: a config can never point outside its own folder.
+    file: Annotated[str, Field(pattern=r"^[\w-]+\.safetensors$")]
+    size: int
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class CheckpointConfig(BaseModel):
+    """The contents of config.json."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: str
+    network: ColorizerConfig
+    weights: Annotated[list[WeightFile], Field(min_length=1)]
+    training: dict[str, Any]
+    """Where the weights come from: recipe, photographs seen, date, command."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the shards' own digests, in order: names these very weights."""
+        return hashlib.sha256("".join(shard.sha256 for shard in self.weights).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A colorizer with its weights, and what is known about it."""
+
+    config: CheckpointConfig
+    colorizer: Colorizer
+    metrics: dict[str, Any]
+    """What `python -m training evaluate` measured; empty where it was never run."""
+
+    @classmethod
+    def load(cls, folder: Path, backbone: BackboneName) -> "Checkpoint":
+        """Reads and verifies a model folder; the colorizer comes in float32, in evaluation mode, on the CPU.
+
+        Raises:
+            MissingCheckpointError: The folder has no config.json.
+            InvalidCheckpointError: A file is missing, altered, or not what the network needs.
+        """
+        config = _read_config(folder, backbone)
+        colorizer = Colorizer(config.network).eval()
+        expected = _stored_tensors(colorizer)
+        missing = set(expected)
+        for shard in config.weights:
+            file = folder / shard.file
+            for name, tensor in _read_shard(file, shard).items():
+                if name not in expected or tensor.shape != expected[name].shape:
+                    raise InvalidCheckpointError(
+                        f"{file}: tensor {name!r} {tuple(tensor.shape)} is none of {backbone}'s"
+                    )
+                expected[name].copy_(tensor)
+                missing.discard(name)
+        if missing:
+            raise InvalidCheckpointError(
+                f"{folder}: {len(missing)} tensors of {backbone} missing, {min(missing)!r} first"
+            )
+        return cls(config, colorizer, _read_metrics(folder / METRICS_FILE))
+
+
+def save_checkpoint(colorizer: Colorizer, folder: Path, version: str, training: dict[str, Any]) -> CheckpointConfig:
+    """Writes a colorizer's weights as fp16 safetensors in shards, with the config.json that vouches for them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shards = list(_shards(_stored_tensors(colorizer)))
+    weights = []
+    for number, tensors in enumerate(shards, start=1):
+        name = "model.safetensors" if len(shards) == 1 else f"model-{number:05}-of-{len(shards):05}.safetensors"
+        data = save(tensors)
+        (folder / name).write_bytes(data)
+        weights.append(WeightFile(file=name, size=len(data), sha256=hashlib.sha256(data).hexdigest()))
+    config = CheckpointConfig(version=version, network=colorizer.config, weights=weights, training=training)
+    (folder / CONFIG_FILE).write_text(config.model_dump_json(indent=2) + "\n")
+    return config
+
+
+def _stored_tensors(colorizer: Colorizer) -> dict[str, Tensor]:
+    """The tensors a checkpoint holds; batch norm's step counters are of no use after training."""
+    return {name: tensor for name, tensor in colorizer.state_dict().items() if tensor.is_floating_point()}
+
+
+def _shards(tensors: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
+    shard: dict[str, Tensor] = {}
+    size = 0
+    for name, tensor in tensors.items():
+        half = tensor.to(torch.float16).contiguous()
+        # A tenth is left for the file's header.
+        if shard and size + half.nbytes > 0.9 * SHARD_BYTES:
+            yield shard
+            shard, size = {}, 0
+        shard[name] = half
+        size += half.nbytes
+    yield shard
+
+
+def _read_config(folder: Path, backbone: BackboneName) -> CheckpointConfig:
+    file = folder / CONFIG_FILE
+    try:
+        config = CheckpointConfig.model_validate_json(file.read_bytes())
+    except FileNotFoundError:
+        raise MissingCheckpointError(
+            f"no weights for {backbone}: {file} does not exist. Train them with "
+            f"`python -m training fit --backbone {backbone}`, or copy a trained model's folder to {folder}."
+        ) from None
+    except (OSError, ValidationError) as error:
+        raise InvalidCheckpointError(f"{file}: {error}") from error
+    if config.network.backbone is not backbone:
+        raise InvalidCheckpointError(f"{file}: is for {config.network.backbone}, not for {backbone}")
+    return config
+
+
+def _read_shard(file: Path, shard: WeightFile) -> dict[str, Tensor]:
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise InvalidCheckpointError(f"{file}: {error.strerror}") from error
+    if len(data) != shard.size:
+        raise InvalidCheckpointError(f"{file}: {len(data)} bytes, but {CONFIG_FILE} says {shard.size}")
+    if (digest := hashlib.sha256(data).hexdigest()) != shard.sha256:
+        raise InvalidCheckpointError(f"{file}: SHA-256 is {digest}, but {CONFIG_FILE} says {shard.sha256}")
+    try:
+        return load(data)
+    except SafetensorError as error:
+        raise InvalidCheckpointError(f"{file}: not a safetensors file: {error}") from error
+
+
+def _read_metrics(file: Path) -> dict[str, Any]:
+    try:
+        metrics = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise InvalidCheckpointError(f"{file}: {error}") from error
+    if not isinstance(metrics, dict):
+        raise InvalidCheckpointError(f"{file}: not a JSON object")
+    return metrics

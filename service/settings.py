@@ -1,0 +1,62 @@
+"""Everything an operator can set, from environment variables with the prefix AUTOCHROME_."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+MAX_PIXELS_LIMIT = 89_478_485
+"""Where Pillow's own decompression-bomb guard begins; ours must stand in front of it."""
+
+
+Backbone = Literal["mobilenet_v2", "resnet101"]
+
+
+def _split(value: object) -> object:
+    """`a,b` from the environment → a list."""
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+class Settings(BaseSettings):
+    """The service's settings; a value out of range stops start-up with a message that names it."""
+
+    model_config = SettingsConfigDict(env_prefix="AUTOCHROME_", frozen=True)
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    backbones: Annotated[tuple[Backbone, ...], NoDecode, BeforeValidator(_split), Field(min_length=1)] = (
+        "mobilenet_v2",
+        "resnet101",
+    )
+    """Which backbones to load, separated by commas; one without weights is reported, not fatal, if another has some."""
+    default_backbone: Backbone = "mobilenet_v2"
+    device: Literal["auto", "cuda", "cpu"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of the network; auto is float32 on a CPU and bfloat16 on a GPU."""
+    model_store: Path = Path("model_store")
+
+    max_batch_size: Annotated[int, Field(ge=1, le=256)] = 8
+    max_wait_ms: Annotated[float, Field(ge=0, le=10_000)] = 0
+    """How long the oldest entry may wait for company while the device is idle."""
+    max_queue_wait_s: Annotated[float, Field(gt=0)] = 10
+    """A request whose predicted wait is longer is refused with 429."""
+    request_timeout_s: Annotated[float, Field(gt=0)] = 30
+    """Deadline of a request from its last byte read to the last byte of its answer made."""
+    stall_s: Annotated[float, Field(gt=0)] = 60
+    """Work pending and no batch finished for this long: not live."""
+    max_upload_bytes: Annotated[int, Field(ge=1)] = 64 * 2**20
+    max_pixels: Annotated[int, Field(ge=1, le=MAX_PIXELS_LIMIT)] = 50_000_000
+    codec_threads: Annotated[int, Field(ge=1, le=256)] = 2
+    drain_s: Annotated[float, Field(ge=0)] = 5
+    """After SIGTERM the service stays this long without readiness but serving, until routers have noticed."""
+
+    api_key: SecretStr | None = None
+    """If set, POST /colorize wants it as `Authorization: Bearer …`."""
+    log_format: Literal["json", "text"] = "json"
+
+    @model_validator(mode="after")
+    def _default_is_loaded(self) -> "Settings":
+        if self.default_backbone not in self.backbones:
+            raise ValueError(f"default_backbone {self.default_backbone!r} is not among backbones {self.backbones}")
+        return self
