@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
+import torch
 from anyio.to_thread import run_sync
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -61,7 +62,9 @@ def create_app(settings: Settings) -> FastAPI:
         # The server's signal handler reaches the lifecycle through here.
         app.state.lifecycle = lifecycle
         logger.info("ready", extra={"backbones": list(checkpoints), "device": device.name})
-        with ThreadPoolExecutor(settings.codec_threads, "codec") as codec:
+        # One thread of torch's own in each: they are many already, and teams of threads fighting over the cores cost
+        # far more than they give.
+        with ThreadPoolExecutor(settings.codec_threads, "codec", torch.set_num_threads, (1,)) as codec:
             yield {
                 "engine": Engine(
                     batcher,

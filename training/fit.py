@@ -9,7 +9,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -23,6 +23,7 @@ from training.losses import mse
 
 logger = logging.getLogger(__name__)
 
+CHECKPOINT_FILE = "checkpoint.pt"
 SAVE_EVERY_S = 180.0
 
 
@@ -86,6 +87,14 @@ class Run:
         self.photos_seen += len(rgb)
         return loss.item()
 
+    def averaged(self) -> Colorizer:
+        """The network with its averaged weights: what is worth keeping."""
+        return cast(Colorizer, self.ema.module)
+
+    def recipe_fields(self) -> dict[str, Any]:
+        """The hyperparameters, for the model's config."""
+        return asdict(self.recipe)
+
     def save(self, file: Path) -> None:
         """Writes everything needed to go on; the old file is replaced only by a whole new one."""
         state = {
@@ -108,9 +117,9 @@ class Run:
     @classmethod
     def load(cls, file: Path) -> "Run":
         """Reads what `save` wrote; the file cannot run code (weights_only)."""
-        state = torch.load(file, weights_only=True)
-        config = state["config"] | {"backbone": BackboneName(state["config"]["backbone"])}
-        run = cls(ColorizerConfig(**config), Recipe(**state["recipe"]))
+        with torch.serialization.safe_globals([BackboneName]):
+            state = torch.load(file, weights_only=True)
+        run = cls(ColorizerConfig(**state["config"]), Recipe(**state["recipe"]))
         run.seconds, run.photos_seen = state["seconds"], state["photos_seen"]
         run.model.load_state_dict(state["model"])
         run.ema.load_state_dict(state["ema"])
@@ -140,7 +149,7 @@ def fit(
     """
     files = find_photos(photos)
     out.mkdir(parents=True, exist_ok=True)
-    checkpoint = out / "checkpoint.pt"
+    checkpoint = out / CHECKPOINT_FILE
     if checkpoint.exists():
         run = Run.load(checkpoint)
         logger.info("resuming at %.1f minutes, %d photographs seen", run.seconds / 60, run.photos_seen)

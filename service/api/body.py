@@ -59,5 +59,8 @@ async def _read_field(request: Request, chunks: AsyncGenerator[bytes, None], max
         form = await parser.parse()
     except (MultiPartException, KeyError) as error:  # KeyError: no boundary in the content type
         raise MalformedBodyError(f"not a multipart form: {error}") from error
-    image = form.get(IMAGE_FIELD)
-    return await image.read() if isinstance(image, UploadFile) else b""
+    try:
+        image = form.get(IMAGE_FIELD)
+        return await image.read() if isinstance(image, UploadFile) else b""
+    finally:
+        await form.close()

@@ -8,8 +8,8 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from service.engine.admission import Admission
@@ -35,7 +35,7 @@ class Entry(Generic[Item, Result]):
     key: str
     item: Item
     _future: "asyncio.Future[Answer[Result]]"
-    arrived: float = field(default_factory=time.monotonic)
+    arrived: float
     started: float = 0.0
 
     @property
@@ -74,13 +74,21 @@ class Entry(Generic[Item, Result]):
 class MicroBatcher(Generic[Item, Result]):
     """One queue per key, oldest head first."""
 
-    def __init__(self, keys: Iterable[str], max_batch_size: int, max_wait_s: float, admission: Admission) -> None:
+    def __init__(
+        self,
+        keys: Iterable[str],
+        max_batch_size: int,
+        max_wait_s: float,
+        admission: Admission,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._queues: dict[str, deque[Entry[Item, Result]]] = {key: deque() for key in keys}
         self._batch_limit = dict.fromkeys(self._queues, max_batch_size)
         self._max_wait_s = max_wait_s
         self._admission = admission
         self._running: list[Entry[Item, Result]] = []
-        self._last_progress = time.monotonic()
+        self._clock = clock
+        self._last_progress = clock()
         self._closed: EngineError | None = None
         self._changed = threading.Condition()
 
@@ -94,7 +102,7 @@ class MicroBatcher(Generic[Item, Result]):
             QueueFullError: The wait would be too long.
             InferenceError: The network failed on this item.
         """
-        entry: Entry[Item, Result] = Entry(key, item, asyncio.get_running_loop().create_future())
+        entry: Entry[Item, Result] = Entry(key, item, asyncio.get_running_loop().create_future(), self._clock())
         with self._changed:
             queue = self._queues[key]
             if self._closed is not None:
@@ -122,12 +130,12 @@ class MicroBatcher(Generic[Item, Result]):
                     continue
                 head = min(heads, key=lambda entry: entry.arrived)
                 queue, limit = self._queues[head.key], self._batch_limit[head.key]
-                remaining = head.arrived + self._max_wait_s - time.monotonic()
+                remaining = head.arrived + self._max_wait_s - self._clock()
                 if remaining > 0 and len(queue) < limit and self._closed is None:
                     self._changed.wait(remaining)
                     continue
                 self._running = [queue.popleft() for _ in range(min(limit, len(queue)))]
-                now = time.monotonic()
+                now = self._clock()
                 for entry in self._running:
                     entry.started = now
                 return self._running
@@ -135,14 +143,14 @@ class MicroBatcher(Generic[Item, Result]):
     def batch_done(self, key: str, size: int, seconds: float) -> None:
         """The device has run `size` items of the batch it took last, in `seconds`."""
         with self._changed:
-            self._last_progress = time.monotonic()
+            self._last_progress = self._clock()
             self._admission.observe(key, size, seconds)
 
     def device_free(self) -> None:
         """The batch taken last is answered for, whatever came of it."""
         with self._changed:
             self._running = []
-            self._last_progress = time.monotonic()
+            self._last_progress = self._clock()
 
     def limit_batch(self, key: str, size: int) -> None:
         """Never again more than `size` of `key` at once: more did not fit into memory."""
@@ -176,7 +184,7 @@ class MicroBatcher(Generic[Item, Result]):
         """How long the head of the queue has waited; 0 where there is none."""
         with self._changed:
             queue = self._queues[key]
-            return time.monotonic() - queue[0].arrived if queue else 0.0
+            return self._clock() - queue[0].arrived if queue else 0.0
 
     def stalled_s(self) -> float:
         """How long work has been pending without a batch being finished; 0 where none is pending."""
@@ -185,7 +193,7 @@ class MicroBatcher(Generic[Item, Result]):
             if not pending:
                 return 0.0
             pending_since = min(entry.arrived for entry in pending)
-            return time.monotonic() - max(self._last_progress, pending_since)
+            return self._clock() - max(self._last_progress, pending_since)
 
     def _pending(self) -> dict[str, int]:
         pending = {key: len(queue) for key, queue in self._queues.items()}

@@ -30,6 +30,7 @@ class Device:
             precision = "bfloat16" if device == "cuda" else "float32"
         self.name: str = device
         self.precision: str = precision
+        self._threads = torch.get_num_threads()
         self._colorizers = {
             key: colorizer.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             for key, colorizer in colorizers.items()
@@ -42,6 +43,8 @@ class Device:
             MemoryError: The batch does not fit into the device's memory.
             FloatingPointError: The network gave something that is not a number.
         """
+        # torch counts its threads by the calling thread, and new ones inherit what the codec's were told.
+        torch.set_num_threads(self._threads)
         with _as_memory_error(), torch.autocast(self.name, torch.bfloat16, enabled=self.precision == "bfloat16"):
             batch = torch.stack(list(lightness)).to(self.name, memory_format=torch.channels_last)
             ab = self._colorizers[backbone].predict(batch).cpu()

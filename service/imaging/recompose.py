@@ -6,12 +6,12 @@ from torch import Tensor
 from service.imaging.color import lab_to_linear_rgb, srgb_encode
 from service.imaging.upsample import enlarge
 
-# Float images exist only for this many pixels at a time: few enough to stay in a processor's cache.
-_STRIP_PIXELS = 2**16
+# Float images exist only for this many pixels at a time, so that they need a few megabytes whatever the photograph.
+_STRIP_PIXELS = 2**17
 
-# Linear light this far outside [0, 1] is float rounding (black and white themselves err by 1e-6); even at black, where
-# companding is steepest, it is a thirtieth of an 8-bit level.
-_ROUNDING = 1e-5
+# Linear light that counts as inside [0, 1]. Below, float rounding alone: at black, where companding is steepest, 1e-5
+# is a thirtieth of an 8-bit level. Above, the published matrix puts white's blue at 1.00008, and white must be inside.
+_DARKEST, _BRIGHTEST = -1e-5, 1 + 1e-4
 
 # Each step halves the interval of the chroma's scale: 2⁻¹⁰ of the largest chroma in sRGB, 134, is 0.13, a fraction of
 # what one 8-bit level makes.
@@ -62,4 +62,4 @@ def _scale_chroma(lab: Tensor, scale: Tensor) -> Tensor:
 
 def _in_gamut(linear: Tensor) -> Tensor:
     """Which colours of linear sRGB (3, H, W) the gamut holds: bool (H, W)."""
-    return ((linear >= -_ROUNDING) & (linear <= 1 + _ROUNDING)).all(dim=0)
+    return ((linear >= _DARKEST) & (linear <= _BRIGHTEST)).all(dim=0)

@@ -99,9 +99,7 @@ class Checkpoint:
                 expected[name].copy_(tensor)
                 missing.discard(name)
         if missing:
-            raise InvalidCheckpointError(
-                f"{folder}: {len(missing)} tensors of {backbone} missing, {min(missing)!r} first"
-            )
+            raise InvalidCheckpointError(f"{folder}: {len(missing)} tensors missing, {min(missing)!r} among them")
         return cls(config, colorizer, _read_metrics(folder / METRICS_FILE))
 
 

@@ -1,0 +1,331 @@
+"""Bad files: each is answered with an ImageError that may be shown, or with a whole photograph, and nothing else."""
+
+import random
+import struct
+import zlib
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import ExifTags, Image
+
+from service.imaging.codec import (
+    BrokenImageError,
+    ImageError,
+    Photograph,
+    TooManyPixelsError,
+    UnsupportedFormatError,
+    decode,
+)
+
+# In production, what Pillow says about things that it repairs is a line on stderr, not an error.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+
+MAX_PIXELS = 1_000_000
+
+
+def file(image: Image.Image, format: str, **options: Any) -> bytes:
+    """`image` as the bytes of a file."""
+    buffer = BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def picture(mode: str) -> Image.Image:
+    """A picture with detail everywhere, so that no part of it can go missing unnoticed."""
+    noise = np.random.default_rng(1).integers(0, 256, (40, 56, 4), dtype=np.uint8)
+    return Image.fromarray(noise).convert(mode)
+
+
+FILES: dict[str, bytes] = {
+    "jpeg": file(picture("RGB"), "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0\6\0\0\0\0\0\0\0"),
+    "jpeg-progressive": file(picture("L"), "JPEG", progressive=True),
+    "jpeg-cmyk": file(picture("CMYK"), "JPEG"),
+    "png": file(picture("RGBA"), "PNG"),
+    "png-palette": file(picture("RGB").quantize(32), "PNG", transparency=bytes(range(32))),
+    "png-16": file(Image.fromarray(np.arange(2240, dtype=np.uint16).reshape(40, 56)), "PNG", transparency=9),
+    "webp": file(picture("RGBA"), "WEBP"),
+    "webp-lossless": file(picture("RGB"), "WEBP", lossless=True),
+    "webp-animated": file(picture("RGB"), "WEBP", save_all=True, append_images=[picture("RGB").rotate(90)]),
+    "tiff": file(picture("RGB"), "TIFF"),
+    "tiff-deflate": file(picture("LA"), "TIFF", compression="tiff_adobe_deflate"),
+    "tiff-jpeg": file(picture("RGB"), "TIFF", compression="jpeg"),
+    "tiff-lzw": file(picture("L"), "TIFF", compression="tiff_lzw"),
+    "bmp": file(picture("RGB"), "BMP"),
+    "gif": file(picture("RGB").quantize(64), "GIF", transparency=5),
+    "gif-animated": file(picture("L"), "GIF", save_all=True, append_images=[picture("L").rotate(90)], disposal=2),
+}
+
+
+def attempt(data: bytes) -> Photograph | ImageError:
+    """What a client would get: a sound photograph or an error whose text is fit to be shown."""
+    try:
+        photograph = decode(data, MAX_PIXELS)
+    except ImageError as error:
+        answer = error
+    else:
+        assert_sound(photograph)
+        return photograph
+    assert str(answer)
+    assert " object at " not in str(answer)
+    return answer
+
+
+def assert_sound(photograph: Photograph) -> None:
+    lightness, alpha = photograph.lightness, photograph.alpha
+    assert lightness.dtype == torch.float32
+    assert lightness.dim() == 2
+    assert 0 < lightness.numel() <= MAX_PIXELS
+    assert lightness.min() >= -1e-3
+    assert lightness.max() <= 100.01
+    assert alpha is None or (alpha.dtype == torch.uint8 and alpha.shape == lightness.shape)
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    """One PNG chunk."""
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png(width: int, height: int, *chunks: bytes, color: int = 0) -> bytes:
+    """A PNG of 8 bits a channel, with nothing but these chunks after its header."""
+    header = struct.pack(">2I5B", width, height, 8, color, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + b"".join(chunks)
+
+
+def tiff(tags: dict[int, int], body: bytes = b"", next_ifd: int = 0) -> bytes:
+    """A little-endian TIFF whose single directory lies at 8 and holds these tags, all 32 bits wide."""
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags.items()))
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + struct.pack("<I", next_ifd) + body
+
+
+def gray_tiff(width: int, height: int, **tags: int) -> dict[int, int]:
+    """The tags of a grey 8-bit TIFF; `tags` come by their EXIF names."""
+    names = {"ImageWidth": width, "ImageLength": height, "BitsPerSample": 8, "PhotometricInterpretation": 1} | tags
+    return {ExifTags.Base[name]: value for name, value in names.items()}
+
+
+def webp_canvas(width: int, height: int) -> bytes:
+    """A WebP whose extended header declares a canvas larger than its one picture."""
+    frame = FILES["webp-lossless"][12:]
+    extended = b"VP8X" + struct.pack("<I", 10) + bytes(4)
+    extended += (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    return b"RIFF" + struct.pack("<I", 4 + len(extended) + len(frame)) + b"WEBP" + extended + frame
+
+
+def webp_lossless(side: int) -> bytes:
+    """A lossless WebP with the size in its header overwritten."""
+    data = bytearray(FILES["webp-lossless"])
+    data[21:25] = struct.pack("<I", (side - 1) | (side - 1) << 14)
+    return bytes(data)
+
+
+def bmp(width: int, height: int) -> bytes:
+    """The header of a BMP of 24 bits a pixel."""
+    return b"BM" + struct.pack("<3I", 54, 0, 54) + struct.pack("<IiiHH", 40, width, height, 1, 24) + bytes(24)
+
+
+def gif_with_frame(side: int) -> bytes:
+    """A GIF of one pixel whose frame is larger, and asks to be cleared to the background after it was shown."""
+    control, frame = b"\x21\xf9\4\x08\0\0\0\0", b"," + struct.pack("<4HB", 0, 0, side, side, 0)
+    return b"GIF89a" + struct.pack("<2H3B", 1, 1, 0, 0, 0) + control + frame + b"\x08\0\0"
+
+
+def jpeg_with_size(width: int, height: int) -> bytes:
+    """A JPEG with the size in its frame header overwritten."""
+    data = bytearray(FILES["jpeg"])
+    start = data.index(b"\xff\xc0") + 5
+    data[start : start + 4] = struct.pack(">2H", height, width)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_sound_files_are_read(name: str) -> None:
+    assert isinstance(attempt(FILES[name]), Photograph)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_truncated_file_is_refused_or_whole(name: str) -> None:
+    data, whole = FILES[name], decode(FILES[name], MAX_PIXELS)
+    cuts = {*range(0, 64, 3), *(len(data) * part // 16 for part in range(16)), *range(len(data) - 24, len(data))}
+    for cut in sorted(cuts):
+        answer = attempt(data[:cut])
+        if isinstance(answer, Photograph):  # all of the pixels were there, and only the trailer is missing
+            assert torch.equal(answer.lightness, whole.lightness), f"half a picture at {cut} of {len(data)} bytes"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_flipped_bits(name: str) -> None:
+    generator = random.Random(name)
+    for _ in range(60):
+        data = bytearray(FILES[name])
+        for _ in range(generator.choice((1, 1, 4, 16))):
+            # Half of them in the headers, where they do most harm.
+            end = generator.choice((min(256, len(data)), len(data)))
+            data[generator.randrange(end)] ^= 1 << generator.randrange(8)
+        attempt(bytes(data))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_overwritten_stretches(name: str) -> None:
+    generator = random.Random(name)
+    for filling in (b"\0", b"\xff"):
+        for _ in range(15):
+            start, length = generator.randrange(len(FILES[name])), generator.randrange(1, 64)
+            attempt(FILES[name][:start] + filling * length + FILES[name][start + length :])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(png(50_000, 50_000, chunk(b"IDAT", zlib.compress(bytes(100_000)))), id="png"),
+        pytest.param(png(2**31 - 1, 2**31 - 1, chunk(b"IDAT", b"")), id="png-largest"),
+        pytest.param(bmp(60_000, 60_000), id="bmp"),
+        pytest.param(bmp(60_000, -60_000), id="bmp-top-down"),
+        pytest.param(tiff(gray_tiff(60_000, 60_000, StripOffsets=200)), id="tiff"),
+        pytest.param(tiff(gray_tiff(60_000, 60_000, StripOffsets=200, Compression=8)), id="tiff-deflate"),
+        pytest.param(
+            tiff(gray_tiff(8, 8, Compression=8, TileWidth=20_000, TileLength=20_000, TileOffsets=200)), id="tiff-tile"
+        ),
+        pytest.param(b"GIF89a" + struct.pack("<2H", 65_535, 65_535) + FILES["gif"][10:], id="gif"),
+        pytest.param(gif_with_frame(65_535), id="gif-frame"),
+        pytest.param(gif_with_frame(10_000), id="gif-frame-that-pillow-warns-of"),
+        pytest.param(webp_lossless(2_000), id="webp"),
+        pytest.param(webp_lossless(16_384), id="webp-largest"),
+        pytest.param(webp_canvas(16_384, 16_384), id="webp-canvas"),
+        pytest.param(jpeg_with_size(65_500, 65_500), id="jpeg"),
+    ],
+)  # fmt: skip
+def test_bombs_are_refused_by_their_headers(data: bytes) -> None:
+    assert len(data) < 20_000
+    # None of them holds its pixels: had they been looked for, the answer would be that the file is broken.
+    with pytest.raises(TooManyPixelsError, match=f"{MAX_PIXELS} pixels"):
+        decode(data, MAX_PIXELS)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\0",
+        b"\xff\xd8",
+        b"\x89PNG",
+        b"Dear service, please colour my grandmother.",
+        b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>',
+        b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n",
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+        b"RIFF\x24\0\0\0WAVEfmt ",
+        b"\0\0\0\x1cftypavif\0\0\0\0",
+        b"PK\3\4",
+        b"P6 2 2 255 ............",
+        b"8BPS\0\1\0\0\0\0\0\0\0\3",
+        b"\0\0\1\0\1\0\x10\x10",
+        b"II*",
+        b"\x7fELF",
+    ],
+)
+def test_what_is_no_image_of_ours_is_unsupported(data: bytes) -> None:
+    assert isinstance(attempt(data), UnsupportedFormatError)
+
+
+PIXELS = chunk(b"IDAT", zlib.compress(bytes(6)))
+TEXT = chunk(b"zTXt", b"bomb\0\0" + zlib.compress(bytes(1_000_000)))
+BOMB = zlib.compress(bytes(80_000_000), 9)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"\xff\xd8\xff", id="jpeg-signature-only"),
+        pytest.param(b"\xff\xd8\xff\xe0 it has only the beginning of a JPEG" * 10, id="jpeg-then-text"),
+        pytest.param(b"\x89PNG\r\n\x1a\n", id="png-signature-only"),
+        pytest.param(b"\x89PNG\r\n\x1a\n" + FILES["jpeg"], id="png-signature-jpeg-content"),
+        pytest.param(b"BMW is a maker of cars and motorcycles, not of pictures.", id="text-like-bmp"),
+        pytest.param(b"GIF89a", id="gif-signature-only"),
+        pytest.param(b"GIF89a" + bytes(50), id="gif-of-zeros"),
+        pytest.param(b"II*\0\x08\0\0\0", id="tiff-no-directory"),
+        pytest.param(b"II*\0\xff\xff\xff\xff", id="tiff-directory-beyond-the-end"),
+        pytest.param(b"II*\0\x08\0\0\0\0\0\0\0\0\0", id="tiff-empty-directory"),
+        pytest.param(b"RIFF\xff\xff\xff\xffWEBP", id="webp-signature-only"),
+        pytest.param(b"RIFF\x10\0\0\0WEBPVP8 " + bytes(40), id="webp-of-zeros"),
+        pytest.param(png(0, 0, PIXELS), id="png-0x0"),
+        pytest.param(png(2, 0, PIXELS), id="png-2x0"),
+        pytest.param(bmp(0, 0), id="bmp-0x0"),
+        pytest.param(jpeg_with_size(0, 0), id="jpeg-0x0"),
+        pytest.param(tiff(gray_tiff(0, 0, StripOffsets=100)), id="tiff-0x0"),
+        pytest.param(png(2, 2, chunk(b"iCCP", b"bomb\0\0" + BOMB), PIXELS), id="png-icc-bomb"),
+        pytest.param(png(2, 2, chunk(b"iTXt", b"bomb\0\1\0\0\0" + BOMB), PIXELS), id="png-itxt-bomb"),
+        pytest.param(png(2, 2, *[TEXT] * 80, PIXELS), id="png-text-bombs"),
+        pytest.param(png(2, 2, chunk(b"IDAT", b"no zlib stream")), id="png-bad-stream"),
+        pytest.param(png(2, 2, chunk(b"IHDR", bytes(13)), PIXELS), id="png-two-headers"),
+        pytest.param(tiff(gray_tiff(4, 4, StripOffsets=2**31), bytes(16)), id="tiff-pixels-beyond-the-end"),
+        pytest.param(tiff(gray_tiff(4, 4, TileWidth=0, TileLength=0, TileOffsets=8)), id="tiff-0x0-tiles"),
+        pytest.param(tiff(gray_tiff(4, 4, StripOffsets=110, Compression=5), bytes(16)), id="tiff-bad-lzw"),
+        pytest.param(tiff(gray_tiff(4, 4, StripOffsets=110, Compression=7), bytes(16)), id="tiff-bad-jpeg"),
+    ],
+)  # fmt: skip
+def test_damaged_files_are_broken(data: bytes) -> None:
+    assert isinstance(attempt(data), BrokenImageError)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(png(2, 2, chunk(b"zTXt", b"bomb\0\0" + BOMB), PIXELS), id="png-ztxt-bomb"),
+        pytest.param(png(2, 2, PIXELS, color=3), id="png-palette-without-a-palette"),
+        pytest.param(png(2, 2, chunk(b"PLTE", bytes(3)), chunk(b"tRNS", bytes(300)), PIXELS, color=3), id="long-trns"),
+        pytest.param(png(2, 2, chunk(b"tRNS", b""), PIXELS), id="png-empty-trns"),
+        pytest.param(png(2, 2, chunk(b"acTL", bytes(8)), PIXELS), id="apng-without-frames"),
+        pytest.param(FILES["gif"][:10] + b"\0" + FILES["gif"][11:], id="gif-without-a-palette"),
+        pytest.param(FILES["png"] + FILES["jpeg"], id="two-files-in-one"),
+    ],
+)  # fmt: skip
+def test_odd_files(data: bytes) -> None:
+    attempt(data)
+
+
+@pytest.mark.parametrize("next_ifd", [8, 9, 2**31])
+def test_directory_that_leads_back_to_itself(next_ifd: int) -> None:
+    answer = attempt(tiff(gray_tiff(4, 4, StripOffsets=8), bytes(16), next_ifd))
+    assert isinstance(answer, Photograph)
+    assert answer.lightness.shape == (4, 4)
+
+
+@pytest.mark.parametrize("pointer", [ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo, ExifTags.Base.SubIFDs])
+def test_directory_inside_itself(pointer: int) -> None:
+    attempt(tiff(gray_tiff(4, 4, StripOffsets=8) | {pointer: 8}, bytes(16)))
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("kind", ["exif", "icc_profile"])
+def test_random_metadata_does_not_spoil_a_good_picture(kind: str, format: str) -> None:
+    generator = random.Random(f"{kind} {format}")
+    whole = decode(file(picture("RGB"), format), MAX_PIXELS).lightness
+    for length in (1, 10, 130, 2_000):
+        metadata = generator.randbytes(length)
+        for prefix in (b"", b"Exif\0\0II*\0\x08\0\0\0\x20\0") if kind == "exif" and format != "TIFF" else (b"",):
+            options = {"tiffinfo": {34_675: metadata}} if format == "TIFF" else {kind: prefix + metadata}
+            answer = attempt(file(picture("RGB"), format, **options))
+            assert isinstance(answer, Photograph)
+            assert torch.equal(answer.lightness, whole)
+
+
+@pytest.mark.parametrize(
+    ("sound", "broken"),
+    [
+        pytest.param(b"II*\0\x08\0\0\0", b"II*\0\xff\0\0\0", id="directory-beyond-the-end"),
+        pytest.param(b"\x12\1\3\0\1\0\0\0\6", b"\x12\1\3\0\xff\xff\xff\xff\6", id="endless-orientation"),
+        pytest.param(b"\x12\1\3\0\1\0\0\0\6", b"\x12\1\2\0\1\0\0\0\6", id="text-for-orientation"),
+        pytest.param(b"\x12\1\3\0\1\0\0\0\6", b"\x12\1\5\0\1\0\0\0\0", id="fraction-for-orientation"),
+        pytest.param(b"\x12\1\3\0\1\0\0\0\6", b"\x12\1\3\0\1\0\0\0\x63", id="orientation-99"),
+    ],
+)
+def test_broken_exif_leaves_the_picture_as_stored(sound: bytes, broken: bytes) -> None:
+    data = FILES["jpeg"]
+    assert data.count(sound) == 1
+    turned, stored = attempt(data), attempt(data.replace(sound, broken))
+    assert isinstance(turned, Photograph)
+    assert isinstance(stored, Photograph)
+    assert turned.lightness.shape == (56, 40)
+    assert stored.lightness.shape == (40, 56)

@@ -1,0 +1,184 @@
+"""Many clients at once on real sockets; the device waits for the test's word."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import httpx2
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance
+from torch import Tensor
+
+from service.engine.device import Device
+from tests.integration.conftest import TIMEOUT_S, Running, connected
+from tests.pictures import from_bytes, to_bytes
+
+Serve = Callable[..., Running]
+
+
+class Gate:
+    """Stands before the network: batches wait for `open`, and one picture is poison."""
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+        self.opened = threading.Event()
+        self.sizes: list[int] = []
+
+    def pass_through(self, lightness: Sequence[Tensor]) -> None:
+        self.reached.set()
+        assert self.opened.wait(TIMEOUT_S)
+        self.sizes.append(len(lightness))
+        if any(one.min() == one.max() for one in lightness):
+            raise ValueError("a flat picture is poison")
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    """Closed once the service is warm: set `opened` to let batches through."""
+    gate = Gate()
+    run_batch, warm_up = Device.run_batch, Device.warm_up
+
+    def gated(device: Device, backbone: str, lightness: Sequence[Tensor]) -> list[Tensor]:
+        gate.pass_through(lightness)
+        return run_batch(device, backbone, lightness)
+
+    def warm_up_then_gate(device: Device, max_batch_size: int) -> None:
+        warm_up(device, max_batch_size)
+        monkeypatch.setattr(Device, "run_batch", gated)
+
+    monkeypatch.setattr(Device, "warm_up", warm_up_then_gate)
+    yield gate
+    gate.opened.set()
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(65) as pool:
+        yield pool
+
+
+def photos(gray_photo: Image.Image, count: int) -> list[bytes]:
+    """Different pictures, so that a mixed-up answer shows."""
+    return [to_bytes(ImageEnhance.Brightness(gray_photo).enhance(0.4 + 0.01 * i), "PNG") for i in range(count)]
+
+
+def wait_for(running: Running, metric: str, labels: str, value: float) -> None:
+    """Asks until a metric has a value; every question is a round trip, so this never spins idle."""
+    for _ in range(10_000):
+        if running.metric(metric, labels) == value:
+            return
+    raise AssertionError(f"{metric}{labels} never became {value}")
+
+
+def test_64_at_once_are_batched_and_each_gets_its_own_answer(
+    serve: Serve, gate: Gate, pool: ThreadPoolExecutor, gray_photo: Image.Image
+) -> None:
+    running = serve(max_batch_size=8, max_queue_wait_s=3600)  # the gate makes the network look slow
+    bodies = photos(gray_photo, 64)
+    flat = to_bytes(Image.new("L", gray_photo.size, 90), "PNG")
+    with connected(running) as client:
+
+        def post(body: bytes) -> httpx2.Response:
+            return client.post("/colorize", content=body)
+
+        first = pool.submit(post, bodies[0])
+        assert gate.reached.wait(TIMEOUT_S)
+        rest: list[Future[httpx2.Response]] = [pool.submit(post, body) for body in [*bodies[1:], flat]]
+        wait_for(running, "autochrome_queue_depth", '{backbone="mobilenet_v2"}', 64)
+        gate.opened.set()
+        *answers, poisoned = [future.result(TIMEOUT_S) for future in [first, *rest]]
+        assert poisoned.status_code == 500
+        assert poisoned.json()["type"] == "urn:autochrome:problem:inference-failed"
+        assert [answer.status_code for answer in answers] == [200] * 64
+        batches = running.metric("autochrome_batch_size_count", '{backbone="mobilenet_v2"}')
+        assert running.metric("autochrome_batch_size_sum", '{backbone="mobilenet_v2"}') == 64
+        assert 64 / batches > 2
+        for body, answer in zip(bodies, answers, strict=True):
+            alone = np.asarray(from_bytes(post(body).content)).astype(int)
+            together = np.asarray(from_bytes(answer.content)).astype(int)
+            assert np.abs(together - alone).max() <= 1
+
+
+def test_a_client_that_leaves_frees_its_place(
+    serve: Serve, gate: Gate, pool: ThreadPoolExecutor, gray_jpeg: bytes
+) -> None:
+    running = serve()
+    with connected(running) as client:
+        first = pool.submit(client.post, "/colorize", content=gray_jpeg)
+        assert gate.reached.wait(TIMEOUT_S)
+        head = f"POST /colorize HTTP/1.1\r\nHost: x\r\nContent-Length: {len(gray_jpeg)}\r\n\r\n".encode()
+        with socket.create_connection(("127.0.0.1", running.port), TIMEOUT_S) as leaving:
+            leaving.sendall(head + gray_jpeg)
+            wait_for(running, "autochrome_queue_depth", '{backbone="mobilenet_v2"}', 1)
+        # The device is still busy: the entry goes because its client went, not because its turn came.
+        wait_for(running, "autochrome_queue_depth", '{backbone="mobilenet_v2"}', 0)
+        wait_for(running, "autochrome_requests_total", '{backbone="mobilenet_v2",code="499"}', 1)
+        assert not first.done()
+        gate.opened.set()
+        assert first.result(TIMEOUT_S).status_code == 200
+        assert gate.sizes == [1]
+
+
+def test_a_client_that_leaves_while_uploading_is_counted(serve: Serve, gray_jpeg: bytes) -> None:
+    running = serve()
+    head = f"POST /colorize HTTP/1.1\r\nHost: x\r\nContent-Length: {len(gray_jpeg)}\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", running.port), TIMEOUT_S) as leaving:
+        leaving.sendall(head + gray_jpeg[:100])
+        wait_for(running, "autochrome_in_flight", "", 1)
+    wait_for(running, "autochrome_requests_total", '{backbone="mobilenet_v2",code="499"}', 1)
+    assert running.metric("autochrome_in_flight") == 0
+
+
+def test_a_deadline_is_answered_while_the_device_is_busy(
+    serve: Serve, gate: Gate, pool: ThreadPoolExecutor, gray_jpeg: bytes
+) -> None:
+    running = serve(request_timeout_s=0.3)
+    with connected(running) as client:
+        response = client.post("/colorize", content=gray_jpeg)
+        assert response.status_code == 504
+        assert response.json()["type"] == "urn:autochrome:problem:deadline-exceeded"
+        assert not gate.opened.is_set()
+
+
+def test_too_long_a_queue_is_refused_with_the_time_to_come_back(
+    serve: Serve, gate: Gate, pool: ThreadPoolExecutor, gray_jpeg: bytes
+) -> None:
+    running = serve(max_queue_wait_s=1e-9)
+    gate.opened.set()
+    with connected(running) as client:
+        assert client.post("/colorize", content=gray_jpeg).status_code == 200  # measured now
+        gate.opened.clear()
+        gate.reached.clear()
+        first = pool.submit(client.post, "/colorize", content=gray_jpeg)
+        assert gate.reached.wait(TIMEOUT_S)
+        refused = client.post("/colorize", content=gray_jpeg)
+        assert refused.status_code == 429
+        assert int(refused.headers["retry-after"]) >= 1
+        assert refused.json()["type"] == "urn:autochrome:problem:queue-full"
+        assert running.metric("autochrome_rejections_total", '{reason="queue_full"}') == 1
+        gate.opened.set()
+        assert first.result(TIMEOUT_S).status_code == 200
+
+
+def test_a_dead_worker_turns_liveness_red_and_nothing_hangs(
+    serve: Serve, gray_jpeg: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = serve()
+
+    def die(*_args: object) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr("service.network.colorizer.Colorizer.predict", die)
+    with connected(running) as client:
+        assert client.get("/livez").status_code == 200
+        for _ in range(2):
+            response = client.post("/colorize", content=gray_jpeg)
+            assert response.status_code == 503
+            assert response.json()["type"] == "urn:autochrome:problem:worker-dead"
+        wait_for(running, "autochrome_ready", "", 0)
+        for path in ("/livez", "/readyz"):
+            health = client.get(path)
+            assert health.status_code == 503
+            assert health.json() == {"ok": False, "reason": "the device worker has died"}

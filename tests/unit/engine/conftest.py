@@ -1,0 +1,55 @@
+"""A batcher and a worker on a gated device."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from service.engine.admission import Admission
+from service.engine.batcher import MicroBatcher
+from service.engine.worker import DeviceWorker
+from service.telemetry.metrics import Metrics
+from tests.unit.engine.gated_device import GatedDevice
+
+
+@pytest.fixture
+def device() -> GatedDevice:
+    return GatedDevice()
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics(CollectorRegistry())
+
+
+@pytest.fixture
+def batcher() -> MicroBatcher[str, str]:
+    return MicroBatcher(["left", "right"], max_batch_size=4, max_wait_s=0, admission=Admission(60))
+
+
+@pytest.fixture
+def start_worker(
+    device: GatedDevice, metrics: Metrics
+) -> Iterator[Callable[[MicroBatcher[str, str]], DeviceWorker[str, str]]]:
+    """Puts a worker with the gated device behind a batcher; both are ended after the test."""
+    started: list[tuple[MicroBatcher[str, str], DeviceWorker[str, str]]] = []
+
+    def start(batcher: MicroBatcher[str, str]) -> DeviceWorker[str, str]:
+        worker = DeviceWorker(batcher, device.run_batch, metrics)
+        worker.start()
+        started.append((batcher, worker))
+        return worker
+
+    yield start
+    device.open()
+    for batcher, worker in started:
+        batcher.close()
+        worker.join()
+
+
+@pytest.fixture
+def worker(
+    batcher: MicroBatcher[str, str], start_worker: Callable[[MicroBatcher[str, str]], DeviceWorker[str, str]]
+) -> DeviceWorker[str, str]:
+    """A running worker behind `batcher`."""
+    return start_worker(batcher)

@@ -1,0 +1,113 @@
+"""The photograph's lightness survives whatever the network says, and no channel is clipped to get there."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from service.imaging import recompose as recompose_module
+from service.imaging.color import gray_to_lightness, lab_to_linear_rgb, rgb_to_lab
+from service.imaging.recompose import recompose
+
+
+def to_lab(rgb: Tensor) -> Tensor:
+    """uint8 (H, W, 3) → CIELAB (3, H, W)."""
+    return rgb_to_lab(rgb.permute(2, 0, 1).float() / 255)
+
+
+def wheel(chroma: float) -> tuple[Tensor, Tensor]:
+    """Every lightness down, every hue across, at one chroma: L* (101, 360) and ab (2, 101, 360)."""
+    hue = torch.arange(360).deg2rad()
+    ab = torch.stack((hue.cos(), hue.sin()))[:, None].expand(2, 101, 360) * chroma
+    return torch.arange(101.0)[:, None].expand(101, 360), ab
+
+
+@pytest.fixture(scope="module")
+def noise() -> tuple[Tensor, Tensor]:
+    """Random lightness and large random chroma: L* (150, 200) and ab (2, 150, 200)."""
+    generator = torch.Generator().manual_seed(0)
+    lightness = torch.empty(150, 200).uniform_(0, 100, generator=generator)
+    return lightness, torch.empty(2, 150, 200).uniform_(-128, 128, generator=generator)
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (1, 256), (256, 1)])
+def test_without_chroma_every_grey_level_comes_back(height: int, width: int) -> None:
+    gray = torch.arange(256, dtype=torch.uint8).view(height, width)
+    rgb = recompose(gray_to_lightness(gray / 255), torch.zeros(2, 8, 8), 1.0)
+    assert torch.equal(rgb, gray[:, :, None].expand(height, width, 3))
+
+
+def test_saturation_zero_is_grey() -> None:
+    gray = torch.arange(256, dtype=torch.uint8)[None]
+    rgb = recompose(gray_to_lightness(gray / 255), torch.full((2, 8, 8), 60.0), 0.0)
+    assert torch.equal(rgb, gray[:, :, None].expand(1, 256, 3))
+
+
+def test_saturation_multiplies_chroma() -> None:
+    lightness, ab = torch.full((16, 16), 60.0), torch.tensor([10.0, -8.0])[:, None, None].expand(2, 4, 4)
+    measured = to_lab(recompose(lightness, ab, 1.5))[1:].mean(dim=(1, 2))
+    assert measured.tolist() == pytest.approx([15, -12], abs=0.5)
+
+
+def test_colours_inside_the_gamut_come_out_as_asked() -> None:
+    lightness, ab = wheel(20)
+    linear = lab_to_linear_rgb(torch.cat((lightness[None], ab)))
+    inside = ((linear >= 0) & (linear <= 1)).all(dim=0)
+    error = (to_lab(recompose(lightness, ab, 1.0)) - torch.cat((lightness[None], ab))).norm(dim=0)
+    assert inside.float().mean() > 0.5
+    # Rounding to 8 bits moves dark colours furthest.
+    assert error[inside].quantile(0.99) < 1.5
+    assert error[inside & (lightness > 30)].max() < 1
+
+
+def test_lightness_survives_large_chroma(noise: tuple[Tensor, Tensor]) -> None:
+    lightness, ab = noise
+    error = (to_lab(recompose(lightness, ab, 1.0))[0] - lightness).abs().flatten()
+    assert error.kthvalue(int(0.99 * error.numel())).values <= 0.5
+
+
+@pytest.mark.parametrize("chroma", [30, 60, 120])
+def test_lightness_and_hue_survive_all_round_the_wheel(chroma: float) -> None:
+    lightness, ab = wheel(chroma)
+    lab = to_lab(recompose(lightness, ab, 1.0))
+    assert (lab[0] - lightness).abs().quantile(0.99) <= 0.5
+    measured = lab[1:].norm(dim=0)
+    # The distance across the hue's ray, in units of chroma: an angle would grow without bound as chroma goes to 0.
+    across = (lab[1] * ab[1] - lab[2] * ab[0]).abs() / chroma
+    visible = (measured > 10) & (lightness > 10)
+    assert visible.float().mean() > 0.5
+    assert across[visible].quantile(0.99) < 1
+    assert (lab[1] * ab[0] + lab[2] * ab[1])[visible].min() > 0
+
+
+def test_as_much_chroma_is_kept_as_the_gamut_holds() -> None:
+    lightness, ab = wheel(120)
+    kept = to_lab(recompose(lightness, ab, 1.0))[1:].norm(dim=0) / 120
+    further = torch.cat((lightness[None], ab * (kept + 0.04).clamp(max=1)))
+    linear = lab_to_linear_rgb(further)
+    outside = (linear < 0).any(dim=0) | (linear > 1).any(dim=0)
+    assert outside[(kept < 0.95) & (lightness > 5)].float().mean() > 0.99
+
+
+def test_no_channel_is_clipped(noise: tuple[Tensor, Tensor]) -> None:
+    lightness, ab = noise
+    linear = recompose_module._fit_gamut(torch.cat((lightness[None], ab)))
+    # What companding clips after this is far less than half an 8-bit level, at either end.
+    assert linear.min() >= -1e-5
+    assert linear.max() <= 1 + 1e-4
+
+
+def test_strips_do_not_show(noise: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    lightness, ab = noise[0], noise[1][:, :56, :56] / 4
+    whole = recompose(lightness, ab, 1.0)
+    monkeypatch.setattr(recompose_module, "_STRIP_PIXELS", 1500)
+    strips = recompose(lightness, ab, 1.0)
+    assert (strips.int() - whole.int()).abs().max() <= 1
+    assert (strips != whole).float().mean() < 1e-3
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 5000), (5000, 1), (1, 1), (30, 40)])
+def test_any_shape_is_coloured(height: int, width: int) -> None:
+    rgb = recompose(torch.full((height, width), 50.0), torch.full((2, 56, 56), 30.0), 1.0)
+    assert rgb.shape == (height, width, 3)
+    assert rgb.dtype == torch.uint8
+    assert (rgb[..., 0] > rgb[..., 2]).all()

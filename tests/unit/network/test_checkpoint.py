@@ -1,0 +1,177 @@
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from service.network.backbones import BackboneName
+from service.network.checkpoint import (
+    SHARD_BYTES,
+    Checkpoint,
+    InvalidCheckpointError,
+    MissingCheckpointError,
+    save_checkpoint,
+)
+from service.network.colorizer import Colorizer
+
+MOBILENET = BackboneName.MOBILENET_V2
+
+
+@pytest.fixture
+def folder(model_store: Path, tmp_path: Path) -> Path:
+    """A copy of a good model that a test may spoil."""
+    return Path(shutil.copytree(model_store / MOBILENET, tmp_path / MOBILENET))
+
+
+def edit_config(folder: Path, edit: Callable[[dict[str, Any]], None]) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    edit(config)
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def replace_weights(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """Other weights, with a config that vouches for them."""
+    save_file(tensors, folder / "model.safetensors")
+    data = (folder / "model.safetensors").read_bytes()
+
+    def edit(config: dict[str, Any]) -> None:
+        config["weights"] = [
+            {"file": "model.safetensors", "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        ]
+
+    edit_config(folder, edit)
+
+
+def assert_equal_at_half_precision(loaded: Colorizer, saved: Colorizer) -> None:
+    for name, tensor in loaded.state_dict().items():
+        if tensor.is_floating_point():
+            assert torch.equal(tensor, saved.state_dict()[name].half().float()), name
+
+
+def test_saved_and_loaded_networks_agree(folder: Path, mobilenet_colorizer: Colorizer) -> None:
+    checkpoint = Checkpoint.load(folder, MOBILENET)
+    assert_equal_at_half_precision(checkpoint.colorizer, mobilenet_colorizer)
+    assert not checkpoint.colorizer.training
+    assert checkpoint.config.version == "1.2.3"
+    assert checkpoint.config.training == {"recipe": "random"}
+    assert {parameter.dtype for parameter in checkpoint.colorizer.parameters()} == {torch.float32}
+
+
+def test_weights_are_stored_as_fp16(folder: Path) -> None:
+    assert {tensor.dtype for tensor in load_file(folder / "model.safetensors").values()} == {torch.float16}
+
+
+def test_large_models_are_sharded(tmp_path: Path, resnet_colorizer: Colorizer) -> None:
+    config = save_checkpoint(resnet_colorizer, tmp_path, "1.0.0", {})
+    assert [shard.file for shard in config.weights] == [
+        "model-00001-of-00002.safetensors",
+        "model-00002-of-00002.safetensors",
+    ]
+    assert all(shard.size <= SHARD_BYTES for shard in config.weights)
+    assert_equal_at_half_precision(Checkpoint.load(tmp_path, BackboneName.RESNET101).colorizer, resnet_colorizer)
+
+
+def test_digest_names_the_weights(folder: Path, tmp_path: Path, mobilenet_colorizer: Colorizer) -> None:
+    config = Checkpoint.load(folder, MOBILENET).config
+    again = save_checkpoint(mobilenet_colorizer, tmp_path / "again", "9.9.9", {})
+    assert again.digest == config.digest
+    assert len(config.digest) == 64
+
+
+def test_metrics_travel_along(folder: Path) -> None:
+    assert Checkpoint.load(folder, MOBILENET).metrics == {}
+    (folder / "metrics.json").write_text('{"model": {"mse": 0.5}}')
+    assert Checkpoint.load(folder, MOBILENET).metrics == {"model": {"mse": 0.5}}
+
+
+@pytest.mark.parametrize("content", ["{", "[]"])
+def test_broken_metrics_are_an_error(folder: Path, content: str) -> None:
+    (folder / "metrics.json").write_text(content)
+    with pytest.raises(InvalidCheckpointError, match=r"metrics\.json"):
+        Checkpoint.load(folder, MOBILENET)
+
+
+def test_a_model_that_is_not_there_says_how_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(MissingCheckpointError, match="python -m training fit --backbone resnet101"):
+        Checkpoint.load(tmp_path / "resnet101", BackboneName.RESNET101)
+
+
+def test_a_flipped_bit_is_found(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(InvalidCheckpointError, match=r"model\.safetensors: SHA-256 is"):
+        Checkpoint.load(folder, MOBILENET)
+
+
+def test_a_truncated_file_is_found(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(InvalidCheckpointError, match=r"model\.safetensors: \d+ bytes, but config\.json says"):
+        Checkpoint.load(folder, MOBILENET)
+
+
+def test_a_lost_file_is_named(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(InvalidCheckpointError, match=r"model\.safetensors"):
+        Checkpoint.load(folder, MOBILENET)
+
+
+def test_a_pickle_is_never_read(folder: Path) -> None:
+    torch.save({"a": torch.zeros(1)}, folder / "model.safetensors")
+    data = (folder / "model.safetensors").read_bytes()
+    edit_config(
+        folder,
+        lambda config: config.update(
+            weights=[{"file": "model.safetensors", "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}]
+        ),
+    )
+    with pytest.raises(InvalidCheckpointError, match=r"model\.safetensors: not a safetensors file"):
+        Checkpoint.load(folder, MOBILENET)
+
+
+def test_a_foreign_tensor_is_named_with_its_file(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    replace_weights(folder, tensors | {"decoder.extra": torch.zeros(1)})
+    with pytest.raises(InvalidCheckpointError, match=r"model\.safetensors: tensor 'decoder\.extra'"):
+        Checkpoint.load(folder, MOBILENET)
+
+
+def test_a_tensor_of_another_shape_is_named(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    replace_weights(folder, tensors | {"decoder.head.bias": torch.zeros(3)})
+    with pytest.raises(InvalidCheckpointError, match=r"model\.safetensors: tensor 'decoder\.head\.bias' \(3,\)"):
+        Checkpoint.load(folder, MOBILENET)
+
+
+def test_a_missing_tensor_is_named(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["decoder.head.bias"]
+    replace_weights(folder, tensors)
+    with pytest.raises(InvalidCheckpointError, match=r"1 tensors missing, 'decoder\.head\.bias'"):
+        Checkpoint.load(folder, MOBILENET)
+
+
+@pytest.mark.parametrize("name", ["../model.safetensors", "/etc/passwd", "model.bin"])
+def test_a_config_cannot_point_elsewhere(folder: Path, name: str) -> None:
+    edit_config(folder, lambda config: config["weights"][0].update(file=name))
+    with pytest.raises(InvalidCheckpointError, match=r"config\.json"):
+        Checkpoint.load(folder, MOBILENET)
+
+
+def test_a_config_of_another_backbone_is_refused(folder: Path) -> None:
+    with pytest.raises(InvalidCheckpointError, match=r"config\.json: is for mobilenet_v2, not for resnet101"):
+        Checkpoint.load(folder, BackboneName.RESNET101)
+
+
+@pytest.mark.parametrize("content", ["", "{", "{}", '{"version": 1}'])
+def test_a_broken_config_is_named(folder: Path, content: str) -> None:
+    (folder / "config.json").write_text(content)
+    with pytest.raises(InvalidCheckpointError, match=r"config\.json"):
+        Checkpoint.load(folder, MOBILENET)

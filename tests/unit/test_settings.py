@@ -1,0 +1,31 @@
+import pytest
+from pydantic import ValidationError
+
+from service.settings import Settings
+
+
+def test_defaults_serve_both_backbones_on_this_machine_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings()
+    assert settings.backbones == ("mobilenet_v2", "resnet101")
+    assert settings.default_backbone == "mobilenet_v2"
+    assert (settings.host, settings.port) == ("127.0.0.1", 8000)
+    assert settings.max_wait_ms == 0
+
+
+def test_environment_variables_carry_the_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOCHROME_BACKBONES", "resnet101, mobilenet_v2")
+    monkeypatch.setenv("AUTOCHROME_DEFAULT_BACKBONE", "resnet101")
+    monkeypatch.setenv("AUTOCHROME_MAX_BATCH_SIZE", "3")
+    settings = Settings()
+    assert settings.backbones == ("resnet101", "mobilenet_v2")
+    assert settings.default_backbone == "resnet101"
+    assert settings.max_batch_size == 3
+
+
+def test_the_default_backbone_must_be_loaded() -> None:
+    with pytest.raises(ValidationError, match="default_backbone 'mobilenet_v2' is not among"):
+        Settings(backbones=("resnet101",))
+
+
+def test_the_key_is_not_printed() -> None:
+    assert "sesame" not in repr(Settings.model_validate({"api_key": "open sesame"}))

@@ -1,0 +1,31 @@
+"""From a run's checkpoint to a folder of the model store."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from service.network.checkpoint import CheckpointConfig, save_checkpoint
+from training.fit import CHECKPOINT_FILE, Run
+
+
+class NoRunError(Exception):
+    """The folder holds no checkpoint of a run; the message names it."""
+
+
+def export(run_folder: Path, store: Path, version: str) -> CheckpointConfig:
+    """Writes a run's averaged weights to `store`/<backbone>/.
+
+    Raises:
+        NoRunError: There is no run in `run_folder`.
+    """
+    file = run_folder / CHECKPOINT_FILE
+    if not file.exists():
+        raise NoRunError(f"no {CHECKPOINT_FILE} in {run_folder}: run `python -m training fit --out {run_folder}` first")
+    run = Run.load(file)
+    colorizer = run.averaged()
+    provenance = {
+        "recipe": {"loss": "mse"} | run.recipe_fields(),
+        "photos_seen": run.photos_seen,
+        "minutes": round(run.seconds / 60, 1),
+        "exported": datetime.now(UTC).date().isoformat(),
+    }
+    return save_checkpoint(colorizer, store / run.config.backbone, version, provenance)
