@@ -80,7 +80,8 @@ def create_app(settings: Settings) -> FastAPI:
             }
             lifecycle.phase = Phase.CLOSED
             batcher.close()
-            await run_sync(worker.join)
+            # Every request has been answered by now; a device that hangs shall not keep the process.
+            await run_sync(worker.join, settings.request_timeout_s)
 
     app = FastAPI(title="Autochrome", summary="Colours black-and-white photographs", version="0.1.0", lifespan=lifespan)
     app.add_middleware(RequestContext, metrics=metrics)

@@ -1,5 +1,6 @@
 """From a run's checkpoint to a folder of the model store."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def export(run_folder: Path, store: Path, version: str) -> CheckpointConfig:
     run = Run.load(file)
     colorizer = run.averaged()
     provenance = {
-        "recipe": {"loss": "mse"} | run.recipe_fields(),
+        "recipe": {"loss": "mse"} | asdict(run.recipe),
         "photos_seen": run.photos_seen,
         "minutes": round(run.seconds / 60, 1),
         "exported": datetime.now(UTC).date().isoformat(),

@@ -51,7 +51,10 @@ class Run:
         self.recipe = recipe
         self.seconds = 0.0
         self.photos_seen = 0
-        self.model = Colorizer(config).to(memory_format=torch.channels_last)
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        # Processors without AVX-512 have to emulate bfloat16: there it would slow training down.
+        self.bfloat16 = self.device == "cuda" or "AVX512" in torch.backends.cpu.get_cpu_capability()
+        self.model = Colorizer(config).to(memory_format=torch.channels_last).to(self.device)
         average = get_ema_multi_avg_fn(recipe.ema_decay)  # type: ignore[no-untyped-call]
         self.ema = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
         self.optimizer = torch.optim.AdamW(self._parameter_groups())
@@ -74,9 +77,9 @@ class Run:
         """One optimizer step on uint8 sRGB (B, 3, 224, 224) at `progress` in [0, 1]; returns the loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * learning_rate_factor(progress, self.recipe.warm_up)
-        lightness, target = split_lab(rgb)
+        lightness, target = split_lab(rgb.to(self.device))
         self.model.train()
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.bfloat16):
             predicted = self.model(lightness.to(memory_format=torch.channels_last))
         loss = mse(predicted.float(), target)
         self.optimizer.zero_grad()
@@ -90,10 +93,6 @@ class Run:
     def averaged(self) -> Colorizer:
         """The network with its averaged weights: what is worth keeping."""
         return cast(Colorizer, self.ema.module)
-
-    def recipe_fields(self) -> dict[str, Any]:
-        """The hyperparameters, for the model's config."""
-        return asdict(self.recipe)
 
     def save(self, file: Path) -> None:
         """Writes everything needed to go on; the old file is replaced only by a whole new one."""
@@ -118,7 +117,7 @@ class Run:
     def load(cls, file: Path) -> "Run":
         """Reads what `save` wrote; the file cannot run code (weights_only)."""
         with torch.serialization.safe_globals([BackboneName]):
-            state = torch.load(file, weights_only=True)
+            state = torch.load(file, map_location="cpu", weights_only=True)
         run = cls(ColorizerConfig(**state["config"]), Recipe(**state["recipe"]))
         run.seconds, run.photos_seen = state["seconds"], state["photos_seen"]
         run.model.load_state_dict(state["model"])

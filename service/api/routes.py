@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Coroutine
+from importlib.resources import files
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import ClientDisconnect
 
@@ -22,6 +23,8 @@ from service.settings import Settings
 from service.telemetry.metrics import Metrics
 
 T = TypeVar("T")
+
+PAGE = files("service.api").joinpath("page/index.html").read_text()
 
 _IMAGE_SCHEMA = {"type": "string", "format": "binary"}
 _IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/tiff", "image/bmp", "image/gif")
@@ -93,6 +96,10 @@ def build_router(settings: Settings, metrics: Metrics) -> APIRouter:
             "Server-Timing": timing,
         }
         return Response(colored.data, headers=headers, media_type=colored.format.media_type)
+
+    @router.get("/", include_in_schema=False)
+    async def page() -> Response:
+        return HTMLResponse(PAGE)
 
     @router.get("/backbones", summary="What is loaded, and how good it is")
     async def backbones(request: Request) -> Backbones:

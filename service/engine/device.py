@@ -32,7 +32,7 @@ class Device:
         self.precision: str = precision
         self._threads = torch.get_num_threads()
         self._colorizers = {
-            key: colorizer.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            key: colorizer.eval().to(memory_format=torch.channels_last).to(device)
             for key, colorizer in colorizers.items()
         }
 

@@ -36,9 +36,9 @@ class DeviceWorker(Generic[Item, Result]):
         """Begins to serve."""
         self._thread.start()
 
-    def join(self) -> None:
-        """Waits until the closed batcher's queue is finished."""
-        self._thread.join()
+    def join(self, timeout_s: float | None = None) -> None:
+        """Waits until the closed batcher's queue is finished, or for as long as is given."""
+        self._thread.join(timeout_s)
 
     def _work(self) -> None:
         try:

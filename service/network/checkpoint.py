@@ -127,7 +127,7 @@ def _shards(tensors: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
     shard: dict[str, Tensor] = {}
     size = 0
     for name, tensor in tensors.items():
-        half = tensor.to(torch.float16).contiguous()
+        half = tensor.to("cpu", torch.float16).contiguous()
         # A tenth is left for the file's header.
         if shard and size + half.nbytes > 0.9 * SHARD_BYTES:
             yield shard

@@ -257,6 +257,12 @@ def test_an_unforeseen_error_is_a_500_with_its_id(
     assert counted in client.get("/metrics").text
 
 
+def test_the_page_for_people_is_served(client: TestClient) -> None:
+    response = client.get("/")
+    assert response.headers["content-type"].startswith("text/html")
+    assert '<input id="file" type="file"' in response.text
+
+
 def test_docs_are_served(client: TestClient) -> None:
     assert client.get("/docs").status_code == 200
     operation = client.get("/openapi.json").json()["paths"]["/colorize"]["post"]
