@@ -26,8 +26,8 @@ class Server(uvicorn.Server):
             log_config=None,
             access_log=False,  # the application writes one line a request, with more in it
             server_header=False,
-            # Whoever was admitted is answered: no request lasts longer than its deadline.
-            timeout_graceful_shutdown=int(settings.request_timeout_s) + 5,
+            # Whoever was admitted is answered: no request lasts longer than its two deadlines.
+            timeout_graceful_shutdown=int(settings.upload_timeout_s + settings.request_timeout_s) + 5,
         )
         super().__init__(config)
         self._app = app
@@ -38,13 +38,16 @@ class Server(uvicorn.Server):
         lifecycle = getattr(self._app.state, "lifecycle", None)
         if lifecycle is None or lifecycle.phase is not Phase.READY or sig == signal.SIGINT:
             self.force_exit = self.should_exit and sig == signal.SIGINT
-            self.should_exit = True
+            self._stop()
             return
         lifecycle.phase = Phase.DRAINING
-        asyncio.get_running_loop().call_later(self._drain_s, self._stop)
+        # A signal may come while the loop is changing its own timers.
+        loop = asyncio.get_running_loop()
+        loop.call_soon_threadsafe(loop.call_later, self._drain_s, self._stop)
 
     def _stop(self) -> None:
-        self._app.state.lifecycle.phase = Phase.CLOSED
+        if (lifecycle := getattr(self._app.state, "lifecycle", None)) is not None:
+            lifecycle.phase = Phase.CLOSED
         self.should_exit = True
 
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -50,9 +51,11 @@ def create_app(settings: Settings) -> FastAPI:
             settings.device,
             settings.precision,
         )
-        await run_sync(device.warm_up, settings.max_batch_size)
+        admission = Admission(settings.max_queue_wait_s)
+        for name, seconds in (await run_sync(device.warm_up, settings.max_batch_size)).items():
+            admission.observe(name, settings.max_batch_size, seconds)
         batcher: MicroBatcher[Any, Any] = MicroBatcher(
-            checkpoints, settings.max_batch_size, settings.max_wait_ms / 1000, Admission(settings.max_queue_wait_s)
+            checkpoints, settings.max_batch_size, settings.max_wait_ms / 1000, admission
         )
         worker = DeviceWorker(batcher, device.run_batch, metrics)
         lifecycle = Lifecycle(batcher, worker, settings.stall_s)
@@ -62,13 +65,12 @@ def create_app(settings: Settings) -> FastAPI:
         # The server's signal handler reaches the lifecycle through here.
         app.state.lifecycle = lifecycle
         logger.info("ready", extra={"backbones": list(checkpoints), "device": device.name})
-        # One thread of torch's own in each: they are many already, and teams of threads fighting over the cores cost
-        # far more than they give.
-        with ThreadPoolExecutor(settings.codec_threads, "codec", torch.set_num_threads, (1,)) as codec:
+        with _codec_threads(settings, "decode") as decoders, _codec_threads(settings, "encode") as encoders:
             yield {
                 "engine": Engine(
                     batcher,
-                    codec,
+                    decoders,
+                    encoders,
                     metrics,
                     unavailable=unavailable,
                     max_pixels=settings.max_pixels,
@@ -80,16 +82,27 @@ def create_app(settings: Settings) -> FastAPI:
             }
             lifecycle.phase = Phase.CLOSED
             batcher.close()
-            # Every request has been answered by now; a device that hangs shall not keep the process.
+            # The server has waited for every request; a device that hangs shall not keep the process.
             await run_sync(worker.join, settings.request_timeout_s)
 
-    app = FastAPI(title="Autochrome", summary="Colours black-and-white photographs", version="0.1.0", lifespan=lifespan)
+    app = FastAPI(
+        title="Autochrome",
+        summary="Colours black-and-white photographs",
+        version=version("autochrome"),
+        lifespan=lifespan,
+    )
     app.add_middleware(RequestContext, metrics=metrics)
     handler = ProblemHandler(metrics)
     for error in (HTTPException, RequestValidationError, *PROBLEMS):
         app.add_exception_handler(error, handler)
     app.include_router(build_router(settings, metrics))
     return app
+
+
+def _codec_threads(settings: Settings, name: str) -> ThreadPoolExecutor:
+    # One thread of torch's own in each: they are many already, and teams of threads fighting over the cores cost far
+    # more than they give.
+    return ThreadPoolExecutor(settings.codec_threads, name, torch.set_num_threads, (1,))
 
 
 def _load_checkpoints(settings: Settings) -> tuple[dict[str, Checkpoint], dict[str, str]]:

@@ -21,7 +21,7 @@ def _split(value: object) -> object:
 class Settings(BaseSettings):
     """The service's settings; a value out of range stops start-up with a message that names it."""
 
-    model_config = SettingsConfigDict(env_prefix="AUTOCHROME_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="AUTOCHROME_", frozen=True, allow_inf_nan=False)
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
@@ -42,12 +42,15 @@ class Settings(BaseSettings):
     max_queue_wait_s: Annotated[float, Field(gt=0)] = 10
     """A request whose predicted wait is longer is refused with 429."""
     request_timeout_s: Annotated[float, Field(gt=0)] = 30
-    """Deadline of a request from its last byte read to the last byte of its answer made."""
+    """Deadline of a request, from the last byte of its body to the last byte of its answer."""
+    upload_timeout_s: Annotated[float, Field(gt=0)] = 60
+    """Deadline of its body."""
     stall_s: Annotated[float, Field(gt=0)] = 60
     """Work pending and no batch finished for this long: not live."""
     max_upload_bytes: Annotated[int, Field(ge=1)] = 64 * 2**20
     max_pixels: Annotated[int, Field(ge=1, le=MAX_PIXELS_LIMIT)] = 50_000_000
     codec_threads: Annotated[int, Field(ge=1, le=256)] = 2
+    """So many threads decode, and as many recompose and encode."""
     drain_s: Annotated[float, Field(ge=0)] = 5
     """After SIGTERM the service stays this long without readiness but serving, until routers have noticed."""
 
@@ -56,7 +59,9 @@ class Settings(BaseSettings):
     log_format: Literal["json", "text"] = "json"
 
     @model_validator(mode="after")
-    def _default_is_loaded(self) -> "Settings":
+    def _backbones_agree(self) -> "Settings":
+        if len(set(self.backbones)) < len(self.backbones):
+            raise ValueError(f"backbones {self.backbones} names one twice")
         if self.default_backbone not in self.backbones:
             raise ValueError(f"default_backbone {self.default_backbone!r} is not among backbones {self.backbones}")
         return self

@@ -1,11 +1,12 @@
 """Pictures as files, and back."""
 
 import io
+from typing import Any
 
 from PIL import Image
 
 
-def to_bytes(image: Image.Image, format: str, **options: object) -> bytes:
+def to_bytes(image: Image.Image, format: str, **options: Any) -> bytes:
     """A picture as the bytes of a file."""
     buffer = io.BytesIO()
     image.save(buffer, format, **options)

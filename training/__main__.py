@@ -9,9 +9,9 @@ from pathlib import Path
 
 from service.network.backbones import BackboneName, BackboneWeightsError
 from service.network.checkpoint import METRICS_FILE, Checkpoint, CheckpointError
-from training.data import NoPhotosError
+from training.errors import TrainingError
 from training.evaluate import evaluate, format_table
-from training.export import NoRunError, export
+from training.export import export
 from training.fit import fit
 
 
@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--out", type=Path, required=True, help="folder of the run; an unfinished one is resumed")
     command.add_argument("--seed", type=int, default=0)
     command = commands.add_parser("evaluate", help="measure a model of the store on a folder of photographs")
-    command.add_argument("--model", type=Path, required=True, help="folder of the model, named after its backbone")
+    command.add_argument("--model", type=Path, required=True, help="the model's folder")
     command.add_argument("--photos", type=Path, required=True, help="folder of colour photographs")
     command.add_argument("--save", action="store_true", help=f"keep the figures in the model's {METRICS_FILE}")
     command = commands.add_parser("export", help="write a run's weights to the model store")
@@ -52,14 +52,14 @@ def main(arguments: list[str] | None = None) -> int:
             case "export":
                 config = export(options.run, options.store, options.version)
                 print(f"exported {config.network.backbone} {config.version}, digest {config.digest[:12]}")
-    except (NoPhotosError, NoRunError, BackboneWeightsError, CheckpointError) as error:
+    except (TrainingError, BackboneWeightsError, CheckpointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
 def _evaluate(model: Path, photos: Path, save: bool) -> None:
-    checkpoint = Checkpoint.load(model, BackboneName(model.resolve().name))
+    checkpoint = Checkpoint.load(model)
     scores = evaluate(checkpoint.colorizer, photos)
     print(format_table(scores))
     if save:

@@ -1,5 +1,6 @@
 """Folders of colour photographs, as endless training crops and as fixed validation crops."""
 
+import logging
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from service.imaging import color
 from service.network.preprocessing import AB_SCALE, INPUT_SIZE
+from training.errors import NoPhotosError, UnreadablePhotoError
+
+logger = logging.getLogger(__name__)
 
 SUFFIXES = {".avif", ".jpeg", ".jpg", ".png", ".webp"}
 
@@ -20,10 +24,6 @@ SHORT_SIDE = 256
 
 Draw = tuple[int, int]
 """(position in the endless stream, index of the photograph): the position seeds the augmentation."""
-
-
-class NoPhotosError(Exception):
-    """A folder holds no photograph that can be read; the message names it."""
 
 
 def find_photos(folder: Path) -> list[Path]:
@@ -47,8 +47,8 @@ def split_lab(rgb: Tensor) -> tuple[Tensor, Tensor]:
 class TrainingCrops(Dataset[Tensor]):
     """Random crops, mirrored half of the time: uint8 sRGB (3, 224, 224).
 
-    The service squeezes a whole photograph of any shape into the square, so half of the crops are taken from the
-    full height or width and squeezed alike.
+    The service squeezes a whole photograph of any shape into the square, so half of the crops are large, of any
+    shape, and squeezed alike. In place of a photograph that cannot be read comes the next one that can.
     """
 
     def __init__(self, photos: list[Path], seed: int) -> None:
@@ -61,7 +61,7 @@ class TrainingCrops(Dataset[Tensor]):
     def __getitem__(self, draw: Draw) -> Tensor:
         position, index = draw
         rng = random.Random(f"{self.seed}-{position}")
-        photo = _read(self.photos[index])
+        photo = self._read_from(index)
         width, height = photo.size
         side = min(width, height)
         if rng.random() < 0.5:
@@ -75,9 +75,20 @@ class TrainingCrops(Dataset[Tensor]):
             crop = ImageOps.mirror(crop)
         return _to_tensor(crop)
 
+    def _read_from(self, index: int) -> Image.Image:
+        for path in (*self.photos[index:], *self.photos[:index]):
+            try:
+                return _read(path)
+            except UnreadablePhotoError as error:
+                logger.warning("%s", error)
+        raise NoPhotosError(f"none of the {len(self.photos)} photographs can be read, {self.photos[index]} among them")
+
 
 class CenterCrops(Dataset[Tensor]):
-    """The middle 224×224 of every photograph, its short side reduced to 256: uint8 sRGB (3, 224, 224)."""
+    """The middle 224×224 of every photograph, its short side reduced to 256: uint8 sRGB (3, 224, 224).
+
+    Raises UnreadablePhotoError where one cannot be read: a figure must not silently be about fewer.
+    """
 
     def __init__(self, photos: list[Path]) -> None:
         self.photos = photos
@@ -124,8 +135,11 @@ def training_batches(photos: list[Path], batch_size: int, seed: int, start: int)
 
 
 def _read(path: Path) -> Image.Image:
-    with Image.open(path) as photo:
-        return ImageOps.exif_transpose(photo).convert("RGB")
+    try:
+        with Image.open(path) as photo:
+            return ImageOps.exif_transpose(photo).convert("RGB")
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UnreadablePhotoError(f"{path} cannot be read: {error}") from error
 
 
 def _to_tensor(photo: Image.Image) -> Tensor:

@@ -14,8 +14,12 @@ from service.network.colorizer import Colorizer
 from service.network.preprocessing import AB_SCALE
 from training import metrics
 from training.data import CenterCrops, find_photos, split_lab
+from training.errors import NoPhotosError
 
 BATCH_SIZE = 16
+
+MIN_COLOR = 1e-3
+"""A set whose every |ab/128| is smaller is grey but for float rounding: there is nothing to measure."""
 
 Predict = Callable[[Tensor], Tensor]
 """L* (B, 1, 224, 224) → ab/128 (B, 2, 224, 224)."""
@@ -30,10 +34,13 @@ def evaluate(colorizer: Colorizer, photos: Path) -> dict[str, Scores]:
     best any constant can do; `always_b`, which always answers b > a and is there for the accuracy alone.
 
     Raises:
-        NoPhotosError: The folder holds no photographs.
+        NoPhotosError: The folder holds no photographs, or none with any colour.
+        UnreadablePhotoError: One of them cannot be read.
     """
     crops = CenterCrops(find_photos(photos))
-    mean = _mean_target(crops)
+    mean, largest = _mean_target(crops)
+    if largest < MIN_COLOR:
+        raise NoPhotosError(f"no photograph below {photos} has any colour to compare with")
     predictors: dict[str, Predict] = {
         "model": lambda lightness: colorizer.predict(lightness) / AB_SCALE,
         "grey": lambda lightness: lightness.new_zeros(len(lightness), 2, *lightness.shape[2:]),
@@ -75,16 +82,18 @@ def format_table(scores: Mapping[str, Scores]) -> str:
 
 
 def _batches(crops: CenterCrops) -> Iterator[Tensor]:
-    return iter(DataLoader(crops, batch_size=BATCH_SIZE, num_workers=1))
+    return iter(DataLoader(crops, batch_size=BATCH_SIZE, num_workers=0))
 
 
-def _mean_target(crops: CenterCrops) -> Tensor:
-    """Mean ab/128 over all pixels, (1, 2, 1, 1)."""
+def _mean_target(crops: CenterCrops) -> tuple[Tensor, float]:
+    """Mean ab/128 over all pixels, (1, 2, 1, 1), and the largest |ab/128| of any."""
     total = torch.zeros(1, 2, 1, 1, dtype=torch.float64)
+    largest = 0.0
     for rgb in _batches(crops):
         _, target = split_lab(rgb)
         total += target.double().mean(dim=(2, 3), keepdim=True).sum(dim=0, keepdim=True)
-    return (total / len(crops)).float()
+        largest = max(largest, target.abs().max().item())
+    return (total / len(crops)).float(), largest
 
 
 def _scores(lightness: Tensor, predicted: Tensor, target: Tensor, truth: Tensor) -> dict[str, Tensor]:

@@ -5,11 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from service.network.checkpoint import CheckpointConfig, save_checkpoint
+from training.errors import NoRunError
 from training.fit import CHECKPOINT_FILE, Run
-
-
-class NoRunError(Exception):
-    """The folder holds no checkpoint of a run; the message names it."""
 
 
 def export(run_folder: Path, store: Path, version: str) -> CheckpointConfig:

@@ -6,9 +6,11 @@ import math
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
+from threading import Event
 from typing import Any, cast
 
 import torch
@@ -19,11 +21,13 @@ from tqdm import tqdm
 from service.network.backbones import BackboneName, load_imagenet_weights
 from service.network.colorizer import Colorizer, ColorizerConfig
 from training.data import find_photos, split_lab, training_batches
+from training.errors import OtherRunError
 from training.losses import mse
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_FILE = "checkpoint.pt"
+LOG_FILE = "log.jsonl"
 SAVE_EVERY_S = 180.0
 
 
@@ -52,8 +56,9 @@ class Run:
         self.seconds = 0.0
         self.photos_seen = 0
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        # Processors without AVX-512 have to emulate bfloat16: there it would slow training down.
-        self.bfloat16 = self.device == "cuda" or "AVX512" in torch.backends.cpu.get_cpu_capability()
+        # Processors without it emulate bfloat16, slowly. (There is no public name for the question in all of the torch
+        # versions permitted.)
+        self.bfloat16 = self.device == "cuda" or torch.cpu._is_avx512_bf16_supported()
         self.model = Colorizer(config).to(memory_format=torch.channels_last).to(self.device)
         average = get_ema_multi_avg_fn(recipe.ema_decay)  # type: ignore[no-untyped-call]
         self.ema = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
@@ -145,32 +150,41 @@ def fit(
     Raises:
         NoPhotosError: The folder holds no photographs.
         BackboneWeightsError: No ImageNet weights for the trunk.
+        OtherRunError: `out` holds a run with another backbone or seed.
     """
     files = find_photos(photos)
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / CHECKPOINT_FILE
     if checkpoint.exists():
         run = Run.load(checkpoint)
+        if (run.config.backbone, run.recipe.seed) != (backbone, seed):
+            raise OtherRunError(f"{out} holds a run of {run.config.backbone} with seed {run.recipe.seed}: name another")
         logger.info("resuming at %.1f minutes, %d photographs seen", run.seconds / 60, run.photos_seen)
     else:
         run = Run(ColorizerConfig(backbone), Recipe(seed=seed))
         load_imagenet_weights(run.model.backbone, backbone, backbone_weights)
-    stop = _StopOnSignal()
     batches = iter(training_batches(files, run.recipe.batch_size, run.recipe.seed, run.photos_seen))
     budget = minutes * 60
     losses: list[float] = []
     last_save = run.seconds
-    with tqdm(total=round(budget), initial=round(run.seconds), unit="s", bar_format=_BAR) as bar:
-        while run.seconds < budget and not stop.requested:
+
+    def save() -> None:
+        run.save(checkpoint)
+        _log(out / LOG_FILE, run, losses)
+
+    bar = tqdm(total=round(budget), initial=round(run.seconds), unit="s", bar_format=_BAR)
+    with bar, _stop_requests() as stop:
+        while run.seconds < budget and not stop.is_set():
             started = time.monotonic()
             losses.append(run.step(next(batches), run.seconds / budget))
             run.seconds += time.monotonic() - started
-            bar.n = round(run.seconds)
+            bar.n = min(round(budget), round(run.seconds))
             bar.set_postfix_str(f"{run.photos_seen} photographs, loss {sum(losses) / len(losses):.5f}")
-            if run.seconds - last_save > SAVE_EVERY_S or run.seconds >= budget or stop.requested:
-                run.save(checkpoint)
-                _log(out / "log.jsonl", run, losses)
+            if run.seconds - last_save > SAVE_EVERY_S:
+                save()
                 losses, last_save = [], run.seconds
+        if losses:
+            save()
     return run
 
 
@@ -183,13 +197,14 @@ def _log(file: Path, run: Run, losses: list[float]) -> None:
         stream.write(json.dumps(entry) + "\n")
 
 
-class _StopOnSignal:
-    """SIGTERM and Ctrl-C end the run after the step in hand, with a checkpoint."""
-
-    def __init__(self) -> None:
-        self.requested = False
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._request)
-
-    def _request(self, _number: int, _frame: FrameType | None) -> None:
-        self.requested = True
+@contextmanager
+def _stop_requests() -> Iterator[Event]:
+    """Set by SIGTERM and Ctrl-C, which end the run after the step in hand, with a checkpoint."""
+    requested = Event()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, lambda _number, _frame: requested.set()) for number in numbers]
+    try:
+        yield requested
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

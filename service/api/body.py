@@ -57,7 +57,7 @@ async def _read_field(request: Request, chunks: AsyncGenerator[bytes, None], max
     parser.spool_max_size = max_bytes
     try:
         form = await parser.parse()
-    except (MultiPartException, KeyError) as error:  # KeyError: no boundary in the content type
+    except MultiPartException as error:
         raise MalformedBodyError(f"not a multipart form: {error}") from error
     try:
         image = form.get(IMAGE_FIELD)

@@ -84,6 +84,8 @@ class ProblemHandler:
             problem = Problem(error.status_code, "http", HTTPStatus(error.status_code).phrase)
             return problem_response(problem, str(error.detail), request_id, error.headers)
         problem = PROBLEMS[type(error)]
+        # For the log alone: what a codec said of a broken image is of no use to clients.
+        request.state.fields |= {"problem": problem.type, "cause": repr(error.__cause__ or error)}
         if problem.rejection is not None:
             self._metrics.rejections.labels(problem.rejection).inc()
         return problem_response(problem, _detail(error), request_id, _headers(error))

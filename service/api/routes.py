@@ -16,6 +16,7 @@ from service.api.problems import MEDIA_TYPE
 from service.api.schemas import Backbones, BackboneStatus, Health, ProblemDetails
 from service.api.security import ApiKey
 from service.engine.colorize import Engine, Order
+from service.engine.errors import DeadlineError
 from service.engine.lifecycle import Lifecycle
 from service.imaging.codec import ImageFormat
 from service.network.backbones import BackboneName
@@ -24,7 +25,7 @@ from service.telemetry.metrics import Metrics
 
 T = TypeVar("T")
 
-PAGE = files("service.api").joinpath("page/index.html").read_text()
+PAGE = files("service.api").joinpath("page/index.html").read_text(encoding="utf-8")
 
 _IMAGE_SCHEMA = {"type": "string", "format": "binary"}
 _IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/tiff", "image/bmp", "image/gif")
@@ -81,8 +82,9 @@ def build_router(settings: Settings, metrics: Metrics) -> APIRouter:
         engine: Engine = request.state.engine
         lifecycle: Lifecycle = request.state.lifecycle
         lifecycle.admit()
+        engine.admit(backbone.value)
         try:
-            data = await read_image(request, settings.max_upload_bytes)
+            data = await _upload(request, settings)
             order = Order(backbone.value, format, quality, saturation)
             colored = await _while_connected(request, engine.colorize(data, order))
         except ClientDisconnect:
@@ -123,6 +125,14 @@ def build_router(settings: Settings, metrics: Metrics) -> APIRouter:
 
 def _health(reason: str | None) -> Response:
     return JSONResponse({"ok": reason is None, "reason": reason}, 200 if reason is None else 503)
+
+
+async def _upload(request: Request, settings: Settings) -> bytes:
+    try:
+        async with asyncio.timeout(settings.upload_timeout_s):
+            return await read_image(request, settings.max_upload_bytes)
+    except TimeoutError:
+        raise DeadlineError(f"the body did not arrive within {settings.upload_timeout_s:g} s") from None
 
 
 async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:

@@ -14,11 +14,13 @@ class ApiKey:
     """A FastAPI dependency that wants `Authorization: Bearer <key>`; lets everyone in where no key is set."""
 
     def __init__(self, key: SecretStr | None) -> None:
-        self._expected = None if key is None else f"Bearer {key.get_secret_value()}".encode()
+        self._expected = None if key is None else key.get_secret_value().encode()
 
-    def __call__(self, request: Request) -> None:
+    async def __call__(self, request: Request) -> None:
         """Raises UnauthorizedError."""
-        given = request.headers.get("authorization", "").encode("latin-1")
+        if self._expected is None:
+            return
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
         # Compared in constant time, so that the time of an answer tells nothing about the key.
-        if self._expected is not None and not hmac.compare_digest(given, self._expected):
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode("latin-1"), self._expected):
             raise UnauthorizedError("send the service's key as `Authorization: Bearer <key>`")

@@ -92,6 +92,11 @@ class MicroBatcher(Generic[Item, Result]):
         self._closed: EngineError | None = None
         self._changed = threading.Condition()
 
+    def admit(self) -> None:
+        """Raises what `submit` would raise for a newcomer, without queueing anything."""
+        with self._changed:
+            self._check_newcomer()
+
     async def submit(self, key: str, item: Item) -> Answer[Result]:
         """Queues an item and waits for its result. Cancelling the wait withdraws the item.
 
@@ -105,9 +110,7 @@ class MicroBatcher(Generic[Item, Result]):
         entry: Entry[Item, Result] = Entry(key, item, asyncio.get_running_loop().create_future(), self._clock())
         with self._changed:
             queue = self._queues[key]
-            if self._closed is not None:
-                raise _again(self._closed)
-            self._admission.admit(self._pending())
+            self._check_newcomer()
             queue.append(entry)
             self._changed.notify()
         try:
@@ -194,6 +197,11 @@ class MicroBatcher(Generic[Item, Result]):
                 return 0.0
             pending_since = min(entry.arrived for entry in pending)
             return self._clock() - max(self._last_progress, pending_since)
+
+    def _check_newcomer(self) -> None:
+        if self._closed is not None:
+            raise _again(self._closed)
+        self._admission.admit(self._pending())
 
     def _pending(self) -> dict[str, int]:
         pending = {key: len(queue) for key, queue in self._queues.items()}

@@ -50,32 +50,47 @@ class Engine:
     def __init__(
         self,
         batcher: MicroBatcher[Tensor, Tensor],
-        codec: ThreadPoolExecutor,
+        decoders: ThreadPoolExecutor,
+        encoders: ThreadPoolExecutor,
         metrics: Metrics,
         *,
         unavailable: Mapping[str, str],
         max_pixels: int,
         request_timeout_s: float,
     ) -> None:
-        """`unavailable`: why each backbone that was asked for in the settings, but has no weights, cannot serve."""
+        """`unavailable`: why each backbone without weights here cannot serve.
+
+        Decoders and encoders are separate, or a photograph that is nearly done would wait behind every newcomer's
+        decoding: all would be decoded, and held in memory, before the first is answered.
+        """
         self._batcher = batcher
-        self._codec = codec
+        self._decoders = decoders
+        self._encoders = encoders
         self._metrics = metrics
         self._unavailable = unavailable
         self._max_pixels = max_pixels
         self._request_timeout_s = request_timeout_s
 
-    async def colorize(self, data: bytes, order: Order) -> ColoredPhotograph:
-        """Colours one encoded image at its own size.
+    def admit(self, backbone: str) -> None:
+        """Refuses a request before its body is read, where it is known already that it will not be served.
 
         Raises:
             BackboneUnavailableError: The backbone has no weights here.
-            ImageError: The bytes are not a photograph we can read.
+            QueueFullError, ClosedError, WorkerDeadError: See `MicroBatcher.submit`.
+        """
+        if backbone in self._unavailable:
+            raise BackboneUnavailableError(self._unavailable[backbone])
+        self._batcher.admit()
+
+    async def colorize(self, data: bytes, order: Order) -> ColoredPhotograph:
+        """Colours one encoded image at its own size; the backbone must be one that `admit` lets in.
+
+        Raises:
+            ImageError: The bytes are not a photograph we can read, or the answer does not fit the format asked for.
             QueueFullError, ClosedError, WorkerDeadError, InferenceError: See `MicroBatcher.submit`.
             DeadlineError: All this took too long.
+            MemoryError: The photograph does not fit into memory.
         """
-        if order.backbone in self._unavailable:
-            raise BackboneUnavailableError(self._unavailable[order.backbone])
         try:
             async with asyncio.timeout(self._request_timeout_s):
                 return await self._colorize(data, order)
@@ -83,33 +98,38 @@ class Engine:
             raise DeadlineError(f"not finished within {self._request_timeout_s:g} s") from None
 
     async def _colorize(self, data: bytes, order: Order) -> ColoredPhotograph:
-        seconds: dict[str, float] = {}
-        photograph, lightness = await self._in_codec(self._read, data, seconds)
+        started = time.monotonic()
+        photograph, lightness = await _run(self._decoders, self._read, data)
+        decoded = time.monotonic()
         answer = await self._batcher.submit(order.backbone, lightness)
-        seconds |= {"queue": answer.queue_s, "inference": answer.inference_s}
+        inferred = time.monotonic()
         format = order.format or photograph.format
-        encoded = await self._in_codec(_write, photograph, answer.result, format, order, seconds)
+        encoded, encode_s = await _run(self._encoders, _write, photograph, answer.result, format, order)
+        seconds = {
+            # The wait for a thread counts as decoding and recomposing: it is time the client spends there.
+            "decode": decoded - started,
+            "queue": answer.queue_s,
+            "inference": answer.inference_s,
+            "recompose": time.monotonic() - inferred - encode_s,
+            "encode": encode_s,
+        }
         for stage, duration in seconds.items():
             self._metrics.stage_seconds.labels(order.backbone, stage).observe(duration)
         height, width = photograph.lightness.shape
         return ColoredPhotograph(encoded, format, width, height, seconds)
 
-    def _read(self, data: bytes, seconds: dict[str, float]) -> tuple[Photograph, Tensor]:
-        started = time.monotonic()
+    def _read(self, data: bytes) -> tuple[Photograph, Tensor]:
         photograph = decode(data, self._max_pixels)
-        lightness = reduce(photograph.lightness, INPUT_SIZE)
-        seconds["decode"] = time.monotonic() - started
-        return photograph, lightness
-
-    async def _in_codec(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs on the codec threads: Pillow and torch release the interpreter lock for nearly all of it."""
-        return await asyncio.get_running_loop().run_in_executor(self._codec, lambda: work(*args, **kwargs))
+        return photograph, reduce(photograph.lightness, INPUT_SIZE)
 
 
-def _write(photograph: Photograph, ab: Tensor, format: ImageFormat, order: Order, seconds: dict[str, float]) -> bytes:
-    started = time.monotonic()
+def _write(photograph: Photograph, ab: Tensor, format: ImageFormat, order: Order) -> tuple[bytes, float]:
+    """The encoded picture, and the seconds that encoding it took."""
     rgb = recompose(photograph.lightness, ab, order.saturation)
-    recomposed = time.monotonic()
-    encoded = encode(rgb, photograph.alpha, format, order.quality)
-    seconds |= {"recompose": recomposed - started, "encode": time.monotonic() - recomposed}
-    return encoded
+    started = time.monotonic()
+    return encode(rgb, photograph.alpha, format, order.quality), time.monotonic() - started
+
+
+async def _run(threads: ThreadPoolExecutor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Runs blocking work: Pillow and torch release the interpreter lock for nearly all of it."""
+    return await asyncio.get_running_loop().run_in_executor(threads, lambda: work(*args, **kwargs))

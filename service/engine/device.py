@@ -52,13 +52,21 @@ class Device:
             raise FloatingPointError("the network's answer is not finite")
         return list(ab)
 
-    def warm_up(self, max_batch_size: int) -> None:
-        """Runs every network once at every power of two up to the largest batch, so that no client pays for it."""
+    def warm_up(self, max_batch_size: int) -> dict[str, float]:
+        """Runs every network at every power of two up to the largest batch, so that no client pays for it.
+
+        Returns the seconds that the largest batch took, by backbone.
+        """
+        seconds: dict[str, float] = {}
         for backbone in self._colorizers:
-            started = time.monotonic()
             for size in _buckets(max_batch_size):
-                self.run_batch(backbone, [torch.full((1, INPUT_SIZE, INPUT_SIZE), 50.0)] * size)
-            logger.info("warmed up", extra={"backbone": backbone, "seconds": round(time.monotonic() - started, 2)})
+                batch = [torch.full((1, INPUT_SIZE, INPUT_SIZE), 50.0)] * size
+                self.run_batch(backbone, batch)
+            started = time.monotonic()
+            self.run_batch(backbone, batch)
+            seconds[backbone] = time.monotonic() - started
+            logger.info("warmed up", extra={"backbone": backbone, "seconds_per_batch": round(seconds[backbone], 4)})
+        return seconds
 
     def memory_bytes(self) -> int | None:
         """Bytes held on the GPU; None on a CPU."""
@@ -76,7 +84,6 @@ def _as_memory_error() -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        torch.cuda.empty_cache()
         raise MemoryError(str(error)) from error
     except RuntimeError as error:
         if "not enough memory" in str(error) or "can't allocate memory" in str(error):  # the CPU's allocator

@@ -12,8 +12,15 @@ from service.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
+MAX_FAILURES_IN_A_ROW = 8
+"""So many photographs that failed alone, with none coloured between them: it is the device that is broken."""
+
 RunBatch = Callable[[str, Sequence[Item]], Sequence[Result]]
 """Runs one batch of one key, results in the order of the items; raises MemoryError where it does not fit."""
+
+
+class DeviceFailedError(Exception):
+    """The device only fails; ends the worker, so that liveness turns red."""
 
 
 class DeviceWorker(Generic[Item, Result]):
@@ -25,6 +32,7 @@ class DeviceWorker(Generic[Item, Result]):
         self._batcher = batcher
         self._run_batch = run_batch
         self._metrics = metrics
+        self._failures_in_a_row = 0
         self._thread = threading.Thread(target=self._work, name="device-worker", daemon=True)
 
     @property
@@ -55,36 +63,39 @@ class DeviceWorker(Generic[Item, Result]):
         entries = [entry for entry in entries if not entry.abandoned]
         if not entries:
             return
+        if not self._run(entries):
+            # Only now, outside of the handler: an exception holds on to all that the failed batch had in memory.
+            middle = len(entries) // 2
+            self._serve(entries[:middle])
+            self._serve(entries[middle:])
+
+    def _run(self, entries: Sequence[Entry[Item, Result]]) -> bool:
+        """Runs a batch as a whole; False if it failed and its entries are still to be answered for."""
         key = entries[0].key
         started = time.monotonic()
         try:
             results = self._run_batch(key, [entry.item for entry in entries])
             answers = list(zip(entries, results, strict=True))
-        except MemoryError as error:
-            self._metrics.batches.labels(key, "out_of_memory").inc()
-            safe = max(1, len(entries) // 2)
-            logger.warning(
-                "out of memory; batches limited", extra={"backbone": key, "size": len(entries), "safe": safe}
-            )
-            self._batcher.limit_batch(key, safe)
-            self._halve(entries, error)
         except Exception as error:
-            self._metrics.batches.labels(key, "failed").inc()
-            self._halve(entries, error)
-        else:
-            seconds = time.monotonic() - started
-            self._metrics.batches.labels(key, "ok").inc()
-            self._metrics.batch_size.labels(key).observe(len(entries))
-            self._batcher.batch_done(key, len(entries), seconds)
-            for entry, result in answers:
-                entry.resolve(result, seconds)
-
-    def _halve(self, entries: Sequence[Entry[Item, Result]], error: Exception) -> None:
-        if len(entries) > 1:
-            middle = len(entries) // 2
-            self._serve(entries[:middle])
-            self._serve(entries[middle:])
-            return
-        logger.error("inference failed", extra={"backbone": entries[0].key}, exc_info=error)
-        reason = "out of memory" if isinstance(error, MemoryError) else type(error).__name__
-        entries[0].fail(InferenceError(f"the network failed on this photograph: {reason}"))
+            out_of_memory = isinstance(error, MemoryError)
+            self._metrics.batches.labels(key, "out_of_memory" if out_of_memory else "failed").inc()
+            if out_of_memory and len(entries) > 1:
+                logger.warning("out of memory", extra={"backbone": key, "size": len(entries)})
+                self._batcher.limit_batch(key, len(entries) // 2)
+            if len(entries) > 1:
+                return False
+            logger.exception("inference failed", extra={"backbone": key})
+            reason = "out of memory" if out_of_memory else type(error).__name__
+            entries[0].fail(InferenceError(f"the network failed on this photograph: {reason}"))
+            self._failures_in_a_row += 1
+            if self._failures_in_a_row == MAX_FAILURES_IN_A_ROW:
+                raise DeviceFailedError(f"the device failed on {MAX_FAILURES_IN_A_ROW} photographs in a row") from error
+            return True
+        seconds = time.monotonic() - started
+        self._failures_in_a_row = 0
+        self._metrics.batches.labels(key, "ok").inc()
+        self._metrics.batch_size.labels(key).observe(len(entries))
+        self._batcher.batch_done(key, len(entries), seconds)
+        for entry, result in answers:
+            entry.resolve(result, seconds)
+        return True

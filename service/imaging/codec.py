@@ -117,8 +117,7 @@ def decode(data: bytes, max_pixels: int) -> Photograph:
         with reader(BytesIO(data)) as image:
             _check_header(image, name, max_pixels)
             image.load()
-            with suppress(Exception):  # a broken EXIF block is no reason to refuse a good picture
-                ImageOps.exif_transpose(image, in_place=True)
+            _turn_upright(image)
             lightness, alpha = _separate(image)
     except (ImageError, MemoryError):
         raise
@@ -193,6 +192,15 @@ def _check_header(image: ImageFile, name: str, max_pixels: int) -> None:
             f"The {name} image holds {_WIDE_MODES[image.mode]} (mode {image.mode}); "
             "8 bits a channel, or 16 bits of grey, are accepted"
         )
+
+
+def _turn_upright(image: ImageFile) -> None:
+    try:
+        ImageOps.exif_transpose(image, in_place=True)
+    except MemoryError:
+        raise
+    except Exception:
+        return  # a broken EXIF block is no reason to refuse a good picture
 
 
 def _separate(image: ImageFile) -> tuple[NDArray[np.float32], NDArray[np.uint8] | None]:

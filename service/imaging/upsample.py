@@ -12,9 +12,10 @@ def reduce(lightness: Tensor, size: int) -> Tensor:
 
     The whole photograph is fitted to the square, whatever its aspect ratio: what the network sees distorted is
     undistorted again when its chroma is enlarged. The filter widens with the reduction, so fine texture averages out
-    and does not alias.
+    and does not alias; it is the bicubic one that training's crops are made with.
     """
-    return F.interpolate(lightness[None, None], (size, size), mode="bilinear", antialias=True)[0]
+    reduced = F.interpolate(lightness[None, None], (size, size), mode="bicubic", antialias=True)[0]
+    return reduced.clamp(0, 100)  # bicubic overshoots at edges
 
 
 def enlarge(ab: Tensor, height: int, width: int, top: int, bottom: int) -> Tensor:

@@ -78,15 +78,20 @@ class Checkpoint:
     """What `python -m training evaluate` measured; empty where it was never run."""
 
     @classmethod
-    def load(cls, folder: Path, backbone: BackboneName) -> "Checkpoint":
+    def load(cls, folder: Path, backbone: BackboneName | None = None) -> "Checkpoint":
         """Reads and verifies a model folder; the colorizer comes in float32, in evaluation mode, on the CPU.
 
+        `backbone`: what the model must have been made for; None: whatever it was.
+
         Raises:
-            MissingCheckpointError: The folder has no config.json.
+            MissingCheckpointError: There is no model in the folder.
             InvalidCheckpointError: A file is missing, altered, or not what the network needs.
         """
         config = _read_config(folder, backbone)
-        colorizer = Colorizer(config.network).eval()
+        try:
+            colorizer = Colorizer(config.network).eval()
+        except (RuntimeError, ValueError) as error:
+            raise InvalidCheckpointError(f"{folder / CONFIG_FILE}: no network can be built of it: {error}") from error
         expected = _stored_tensors(colorizer)
         missing = set(expected)
         for shard in config.weights:
@@ -94,18 +99,21 @@ class Checkpoint:
             for name, tensor in _read_shard(file, shard).items():
                 if name not in expected or tensor.shape != expected[name].shape:
                     raise InvalidCheckpointError(
-                        f"{file}: tensor {name!r} {tuple(tensor.shape)} is none of {backbone}'s"
+                        f"{file}: tensor {name!r} {tuple(tensor.shape)} is none of this network's"
                     )
                 expected[name].copy_(tensor)
                 missing.discard(name)
         if missing:
             raise InvalidCheckpointError(f"{folder}: {len(missing)} tensors missing, {min(missing)!r} among them")
-        return cls(config, colorizer, _read_metrics(folder / METRICS_FILE))
+        return cls(config, colorizer, _read_metrics(folder / METRICS_FILE, config.digest))
 
 
 def save_checkpoint(colorizer: Colorizer, folder: Path, version: str, training: dict[str, Any]) -> CheckpointConfig:
     """Writes a colorizer's weights as fp16 safetensors in shards, with the config.json that vouches for them."""
     folder.mkdir(parents=True, exist_ok=True)
+    # Figures and shards of other weights would speak for these.
+    for stale in (folder / METRICS_FILE, *folder.glob("*.safetensors")):
+        stale.unlink(missing_ok=True)
     shards = list(_shards(_stored_tensors(colorizer)))
     weights = []
     for number, tensors in enumerate(shards, start=1):
@@ -137,18 +145,21 @@ def _shards(tensors: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
     yield shard
 
 
-def _read_config(folder: Path, backbone: BackboneName) -> CheckpointConfig:
+def _read_config(folder: Path, backbone: BackboneName | None) -> CheckpointConfig:
     file = folder / CONFIG_FILE
     try:
         config = CheckpointConfig.model_validate_json(file.read_bytes())
     except FileNotFoundError:
+        if any(folder.glob("*.safetensors")):
+            raise InvalidCheckpointError(f"{file}: does not exist, though there are weights beside it") from None
+        name = backbone or folder.name
         raise MissingCheckpointError(
-            f"no weights for {backbone}: {file} does not exist. Train them with "
-            f"`python -m training fit --backbone {backbone}`, or copy a trained model's folder to {folder}."
+            f"no weights for {name}: {file} does not exist. Train them with "
+            f"`python -m training fit --backbone {name}`, or copy a trained model's folder to {folder}."
         ) from None
     except (OSError, ValidationError) as error:
         raise InvalidCheckpointError(f"{file}: {error}") from error
-    if config.network.backbone is not backbone:
+    if backbone is not None and config.network.backbone is not backbone:
         raise InvalidCheckpointError(f"{file}: is for {config.network.backbone}, not for {backbone}")
     return config
 
@@ -168,7 +179,7 @@ def _read_shard(file: Path, shard: WeightFile) -> dict[str, Tensor]:
         raise InvalidCheckpointError(f"{file}: not a safetensors file: {error}") from error
 
 
-def _read_metrics(file: Path) -> dict[str, Any]:
+def _read_metrics(file: Path, digest: str) -> dict[str, Any]:
     try:
         metrics = json.loads(file.read_bytes())
     except FileNotFoundError:
@@ -177,4 +188,6 @@ def _read_metrics(file: Path) -> dict[str, Any]:
         raise InvalidCheckpointError(f"{file}: {error}") from error
     if not isinstance(metrics, dict):
         raise InvalidCheckpointError(f"{file}: not a JSON object")
+    if metrics.get("digest") != digest:
+        raise InvalidCheckpointError(f"{file}: measured with other weights than {digest}")
     return metrics

@@ -3,8 +3,6 @@
 import random
 import struct
 import zlib
-from io import BytesIO
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,18 +17,12 @@ from service.imaging.codec import (
     UnsupportedFormatError,
     decode,
 )
+from tests.pictures import to_bytes
 
 # In production, what Pillow says about things that it repairs is a line on stderr, not an error.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 
 MAX_PIXELS = 1_000_000
-
-
-def file(image: Image.Image, format: str, **options: Any) -> bytes:
-    """`image` as the bytes of a file."""
-    buffer = BytesIO()
-    image.save(buffer, format, **options)
-    return buffer.getvalue()
 
 
 def picture(mode: str) -> Image.Image:
@@ -40,22 +32,22 @@ def picture(mode: str) -> Image.Image:
 
 
 FILES: dict[str, bytes] = {
-    "jpeg": file(picture("RGB"), "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0\6\0\0\0\0\0\0\0"),
-    "jpeg-progressive": file(picture("L"), "JPEG", progressive=True),
-    "jpeg-cmyk": file(picture("CMYK"), "JPEG"),
-    "png": file(picture("RGBA"), "PNG"),
-    "png-palette": file(picture("RGB").quantize(32), "PNG", transparency=bytes(range(32))),
-    "png-16": file(Image.fromarray(np.arange(2240, dtype=np.uint16).reshape(40, 56)), "PNG", transparency=9),
-    "webp": file(picture("RGBA"), "WEBP"),
-    "webp-lossless": file(picture("RGB"), "WEBP", lossless=True),
-    "webp-animated": file(picture("RGB"), "WEBP", save_all=True, append_images=[picture("RGB").rotate(90)]),
-    "tiff": file(picture("RGB"), "TIFF"),
-    "tiff-deflate": file(picture("LA"), "TIFF", compression="tiff_adobe_deflate"),
-    "tiff-jpeg": file(picture("RGB"), "TIFF", compression="jpeg"),
-    "tiff-lzw": file(picture("L"), "TIFF", compression="tiff_lzw"),
-    "bmp": file(picture("RGB"), "BMP"),
-    "gif": file(picture("RGB").quantize(64), "GIF", transparency=5),
-    "gif-animated": file(picture("L"), "GIF", save_all=True, append_images=[picture("L").rotate(90)], disposal=2),
+    "jpeg": to_bytes(picture("RGB"), "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0\6\0\0\0\0\0\0\0"),
+    "jpeg-progressive": to_bytes(picture("L"), "JPEG", progressive=True),
+    "jpeg-cmyk": to_bytes(picture("CMYK"), "JPEG"),
+    "png": to_bytes(picture("RGBA"), "PNG"),
+    "png-palette": to_bytes(picture("RGB").quantize(32), "PNG", transparency=bytes(range(32))),
+    "png-16": to_bytes(Image.fromarray(np.arange(2240, dtype=np.uint16).reshape(40, 56)), "PNG", transparency=9),
+    "webp": to_bytes(picture("RGBA"), "WEBP"),
+    "webp-lossless": to_bytes(picture("RGB"), "WEBP", lossless=True),
+    "webp-animated": to_bytes(picture("RGB"), "WEBP", save_all=True, append_images=[picture("RGB").rotate(90)]),
+    "tiff": to_bytes(picture("RGB"), "TIFF"),
+    "tiff-deflate": to_bytes(picture("LA"), "TIFF", compression="tiff_adobe_deflate"),
+    "tiff-jpeg": to_bytes(picture("RGB"), "TIFF", compression="jpeg"),
+    "tiff-lzw": to_bytes(picture("L"), "TIFF", compression="tiff_lzw"),
+    "bmp": to_bytes(picture("RGB"), "BMP"),
+    "gif": to_bytes(picture("RGB").quantize(64), "GIF", transparency=5),
+    "gif-animated": to_bytes(picture("L"), "GIF", save_all=True, append_images=[picture("L").rotate(90)], disposal=2),
 }
 
 
@@ -301,12 +293,12 @@ def test_directory_inside_itself(pointer: int) -> None:
 @pytest.mark.parametrize("kind", ["exif", "icc_profile"])
 def test_random_metadata_does_not_spoil_a_good_picture(kind: str, format: str) -> None:
     generator = random.Random(f"{kind} {format}")
-    whole = decode(file(picture("RGB"), format), MAX_PIXELS).lightness
+    whole = decode(to_bytes(picture("RGB"), format), MAX_PIXELS).lightness
     for length in (1, 10, 130, 2_000):
         metadata = generator.randbytes(length)
         for prefix in (b"", b"Exif\0\0II*\0\x08\0\0\0\x20\0") if kind == "exif" and format != "TIFF" else (b"",):
             options = {"tiffinfo": {34_675: metadata}} if format == "TIFF" else {kind: prefix + metadata}
-            answer = attempt(file(picture("RGB"), format, **options))
+            answer = attempt(to_bytes(picture("RGB"), format, **options))
             assert isinstance(answer, Photograph)
             assert torch.equal(answer.lightness, whole)
 

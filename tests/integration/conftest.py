@@ -61,6 +61,7 @@ def serve(make_settings: Callable[..., Settings]) -> Iterator[Callable[..., Runn
     for server, thread in running:
         server.should_exit = True
         thread.join(TIMEOUT_S)
+        assert not thread.is_alive()
 
 
 @contextmanager

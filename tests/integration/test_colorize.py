@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,7 +11,8 @@ from starlette.testclient import TestClient
 from torch import Tensor
 
 from service.app import create_app
-from service.engine.device import Device
+from service.engine.lifecycle import Phase
+from service.network.colorizer import Colorizer
 from service.settings import Settings
 from service.telemetry.logging import JsonFormatter
 from tests.pictures import from_bytes, to_bytes
@@ -167,6 +168,16 @@ def test_bad_multipart_bodies(client: TestClient, gray_jpeg: bytes) -> None:
     assert problem(client.post("/colorize", content=b"no boundary", headers=headers)) == (422, "malformed-body")
 
 
+def test_the_log_tells_what_was_wrong_with_a_file(
+    client: TestClient, gray_jpeg: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="service.api.context")
+    client.post("/colorize", content=gray_jpeg[:200])
+    (record,) = (record for record in caplog.records if record.name == "service.api.context")
+    assert vars(record)["problem"] == "broken-image"
+    assert "Error" in vars(record)["cause"]
+
+
 @pytest.mark.parametrize(
     "query", ["backbone=vgg16", "format=tiff", "quality=0", "quality=101", "saturation=-1", "saturation=nan"]
 )
@@ -203,7 +214,7 @@ def test_a_key_is_wanted_where_one_is_set(make_settings: Make, gray_jpeg: bytes)
         wrong = client.post("/colorize", content=gray_jpeg, headers={"Authorization": "Bearer sesame"})
         assert [problem(missing), problem(wrong)] == [(401, "unauthorized")] * 2
         assert missing.headers["www-authenticate"] == "Bearer"
-        right = client.post("/colorize", content=gray_jpeg, headers={"Authorization": "Bearer open sesame"})
+        right = client.post("/colorize", content=gray_jpeg, headers={"Authorization": "bearer open sesame"})
         assert right.status_code == 200
         assert client.get("/readyz").status_code == 200
 
@@ -227,16 +238,27 @@ def test_a_backbone_that_was_not_asked_for_is_not_offered(make_settings: Make, g
     assert problem(response) == (503, "backbone-unavailable")
 
 
+def test_a_closed_service_admits_nothing_and_says_so(client: TestClient, gray_jpeg: bytes) -> None:
+    client.app.state.lifecycle.phase = Phase.CLOSED  # type: ignore[attr-defined]
+    response = client.post("/colorize", content=gray_jpeg)
+    assert problem(response) == (503, "not-serving")
+    assert response.headers["retry-after"] == "1"
+    assert client.get("/readyz").status_code == 503
+    assert client.get("/livez").status_code == 200
+    assert 'autochrome_rejections_total{reason="draining"} 1.0' in client.get("/metrics").text
+
+
 def test_an_inference_failure_is_a_500_and_never_the_grey_original(
     client: TestClient, gray_jpeg: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_self: Device, _backbone: str, _lightness: Sequence[Tensor]) -> list[Tensor]:
+    def fail(_self: Colorizer, _lightness: Tensor) -> Tensor:
         raise RuntimeError("a secret of the inside")
 
     with monkeypatch.context() as patched:
         patched.setattr("service.network.colorizer.Colorizer.predict", fail)
         response = client.post("/colorize", content=gray_jpeg)
     assert problem(response) == (500, "inference-failed")
+    assert response.json()["detail"].endswith("RuntimeError")
     assert "secret" not in response.text
     assert client.post("/colorize", content=gray_jpeg).status_code == 200
 

@@ -12,6 +12,8 @@ from PIL import Image, ImageEnhance
 from torch import Tensor
 
 from service.engine.device import Device
+from service.imaging.codec import Photograph, decode
+from service.network.colorizer import Colorizer
 from tests.integration.conftest import TIMEOUT_S, Running, connected
 from tests.pictures import from_bytes, to_bytes
 
@@ -30,7 +32,7 @@ class Gate:
         self.reached.set()
         assert self.opened.wait(TIMEOUT_S)
         self.sizes.append(len(lightness))
-        if any(one.min() == one.max() for one in lightness):
+        if any(one.max() - one.min() < 0.01 for one in lightness):
             raise ValueError("a flat picture is poison")
 
 
@@ -44,9 +46,10 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
         gate.pass_through(lightness)
         return run_batch(device, backbone, lightness)
 
-    def warm_up_then_gate(device: Device, max_batch_size: int) -> None:
-        warm_up(device, max_batch_size)
+    def warm_up_then_gate(device: Device, max_batch_size: int) -> dict[str, float]:
+        seconds = warm_up(device, max_batch_size)
         monkeypatch.setattr(Device, "run_batch", gated)
+        return seconds
 
     monkeypatch.setattr(Device, "warm_up", warm_up_then_gate)
     yield gate
@@ -134,23 +137,60 @@ def test_a_client_that_leaves_while_uploading_is_counted(serve: Serve, gray_jpeg
 def test_a_deadline_is_answered_while_the_device_is_busy(
     serve: Serve, gate: Gate, pool: ThreadPoolExecutor, gray_jpeg: bytes
 ) -> None:
-    running = serve(request_timeout_s=0.3)
+    running = serve(request_timeout_s=2)
     with connected(running) as client:
         response = client.post("/colorize", content=gray_jpeg)
+        assert gate.reached.is_set()  # it is at the device, and stays there
         assert response.status_code == 504
         assert response.json()["type"] == "urn:autochrome:problem:deadline-exceeded"
-        assert not gate.opened.is_set()
+
+
+def test_an_upload_has_a_deadline_of_its_own(serve: Serve, gray_jpeg: bytes) -> None:
+    running = serve(upload_timeout_s=0.2)
+    head = f"POST /colorize HTTP/1.1\r\nHost: x\r\nContent-Length: {len(gray_jpeg)}\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", running.port), TIMEOUT_S) as slow:
+        slow.sendall(head + gray_jpeg[:100])
+        answer = slow.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 504 ")
+
+
+def test_finished_photographs_do_not_wait_behind_newcomers(
+    serve: Serve, pool: ThreadPoolExecutor, gray_jpeg: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With all decoders busy, a photograph that has been through the network is still recomposed and encoded."""
+    decoding, decoders = threading.Semaphore(0), threading.Event()
+
+    def decode_slowly(data: bytes, max_pixels: int) -> Photograph:
+        if len(data) > len(gray_jpeg):
+            decoding.release()
+            assert decoders.wait(TIMEOUT_S)
+        return decode(data, max_pixels)
+
+    monkeypatch.setattr("service.engine.colorize.decode", decode_slowly)
+    running = serve(codec_threads=1)
+    with connected(running) as client:
+
+        def finish_first(*args: object) -> Tensor:
+            # The one decoder takes up the slow newcomer before this photograph is ready to be written.
+            pending.append(pool.submit(client.post, "/colorize", content=gray_jpeg + b"\0"))
+            assert decoding.acquire(timeout=TIMEOUT_S)
+            monkeypatch.setattr(Colorizer, "predict", predict)
+            return predict(*args)  # type: ignore[arg-type]
+
+        pending: list[Future[httpx2.Response]] = []
+        predict = Colorizer.predict
+        monkeypatch.setattr(Colorizer, "predict", finish_first)
+        assert client.post("/colorize", content=gray_jpeg).status_code == 200
+        assert not pending[0].done()
+        decoders.set()
+        assert pending[0].result(TIMEOUT_S).status_code == 200
 
 
 def test_too_long_a_queue_is_refused_with_the_time_to_come_back(
     serve: Serve, gate: Gate, pool: ThreadPoolExecutor, gray_jpeg: bytes
 ) -> None:
     running = serve(max_queue_wait_s=1e-9)
-    gate.opened.set()
     with connected(running) as client:
-        assert client.post("/colorize", content=gray_jpeg).status_code == 200  # measured now
-        gate.opened.clear()
-        gate.reached.clear()
         first = pool.submit(client.post, "/colorize", content=gray_jpeg)
         assert gate.reached.wait(TIMEOUT_S)
         refused = client.post("/colorize", content=gray_jpeg)

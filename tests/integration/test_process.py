@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
@@ -18,28 +19,62 @@ from service.network.colorizer import Colorizer
 
 TIMEOUT_S = 60
 
-Start = Callable[..., subprocess.Popen[str]]
+
+@dataclass(frozen=True)
+class Process:
+    """The service, its log going to a file: a pipe that nobody empties would stop it."""
+
+    popen: subprocess.Popen[bytes]
+    log: Path
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def wait_until_ready(self) -> None:
+        """Asks until it answers; ends with the process at the latest."""
+        while self.popen.poll() is None:
+            try:
+                if httpx2.get(f"{self.url}/readyz").status_code == 200:
+                    return
+            except httpx2.TransportError:
+                continue
+        raise AssertionError(self.log.read_text())
+
+    def wait_until_draining(self) -> None:
+        """Asks until /readyz tells of the signal."""
+        while (ready := httpx2.get(f"{self.url}/readyz")).status_code == 200:
+            pass
+        assert ready.json() == {"ok": False, "reason": "the service is draining"}
+
+    def end(self) -> int:
+        """Waits for the end; the exit status."""
+        return self.popen.wait(TIMEOUT_S)
+
+
+Start = Callable[..., Process]
 
 
 @pytest.fixture
-def start(model_store: Path) -> Iterator[Start]:
-    """Starts the service with environment variables (prefix and case as in the settings' names)."""
-    processes: list[subprocess.Popen[str]] = []
+def start(model_store: Path, tmp_path: Path) -> Iterator[Start]:
+    """Starts the service with settings, given by the names of their fields."""
+    processes: list[Process] = []
 
-    def start_process(**settings: object) -> subprocess.Popen[str]:
-        values = {"model_store": model_store, "device": "cpu", "max_batch_size": 4} | settings
+    def start_process(**settings: object) -> Process:
+        port = free_port()
+        values = {"model_store": model_store, "device": "cpu", "max_batch_size": 4, "port": port} | settings
         environment = os.environ | {f"AUTOCHROME_{key.upper()}": str(value) for key, value in values.items()}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "service"], env=environment, stderr=subprocess.PIPE, text=True
-        )
-        processes.append(process)
-        return process
+        log = tmp_path / f"{len(processes)}.log"
+        with log.open("wb") as stream:
+            popen = subprocess.Popen([sys.executable, "-m", "service"], env=environment, stderr=stream)
+        processes.append(Process(popen, log, port))
+        return processes[-1]
 
     yield start_process
     for process in processes:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+        process.popen.kill()
+        process.popen.wait()
 
 
 def free_port() -> int:
@@ -47,59 +82,54 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def wait_until(process: subprocess.Popen[str], text: str) -> None:
-    """Reads the log until a line holds `text`."""
-    assert process.stderr is not None
-    for line in process.stderr:
-        if text in line:
-            return
-    raise AssertionError(f"the process ended without {text!r}")
-
-
 def test_sigterm_answers_everything_in_flight_and_exits_0(start: Start, gray_jpeg: bytes) -> None:
-    port = free_port()
-    process = start(port=port, drain_s=1)
-    wait_until(process, "Uvicorn running")
+    # The window holds the 32 at the batcher until the 33rd, which comes after SIGTERM, makes the batch full.
+    process = start(drain_s=3600, max_batch_size=33, max_wait_ms=10_000)
+    process.wait_until_ready()
     limits = httpx2.Limits(max_connections=40)
     with (
-        httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=TIMEOUT_S, limits=limits) as client,
-        ThreadPoolExecutor(32) as pool,
+        httpx2.Client(base_url=process.url, timeout=TIMEOUT_S, limits=limits) as client,
+        ThreadPoolExecutor(33) as pool,
     ):
         posts = [pool.submit(client.post, "/colorize", content=gray_jpeg) for _ in range(32)]
         while "autochrome_in_flight 32.0" not in client.get("/metrics").text:
-            assert not all(post.done() for post in posts)
-            if sum(post.done() for post in posts) > 0:  # too fast for us: some of them are answered already
-                break
-        process.send_signal(signal.SIGTERM)
-        while (ready := client.get("/readyz")).status_code == 200:
-            pass
-        assert ready.json() == {"ok": False, "reason": "the service is draining"}
+            assert not any(post.done() for post in posts)
+        process.popen.send_signal(signal.SIGTERM)
+        process.wait_until_draining()
         assert client.get("/livez").status_code == 200
-        # Routers may not have noticed yet, so newcomers are still served.
-        assert client.post("/colorize", content=gray_jpeg).status_code == 200
-        assert [post.result(TIMEOUT_S).status_code for post in posts] == [200] * 32
-    _, log = process.communicate(timeout=TIMEOUT_S)
-    assert process.returncode == 0, log
+        # Routers may not have noticed yet, so a newcomer is still taken in.
+        posts.append(pool.submit(client.post, "/colorize", content=gray_jpeg))
+        assert [post.result(TIMEOUT_S).status_code for post in posts] == [200] * 33
+    process.popen.send_signal(signal.SIGTERM)  # a second one ends the drain delay
+    assert process.end() == 0, process.log.read_text()
+
+
+def test_an_upload_in_progress_at_sigterm_is_answered(start: Start, gray_jpeg: bytes) -> None:
+    process = start(drain_s=0)
+    process.wait_until_ready()
+    head = f"POST /colorize HTTP/1.1\r\nHost: x\r\nContent-Length: {len(gray_jpeg)}\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", process.port), TIMEOUT_S) as uploading:
+        uploading.sendall(head + gray_jpeg[:100])
+        while "autochrome_in_flight 1.0" not in httpx2.get(f"{process.url}/metrics").text:
+            pass
+        process.popen.send_signal(signal.SIGTERM)
+        while process.popen.poll() is None:  # it listens no more, yet waits for this upload
+            try:
+                socket.create_connection(("127.0.0.1", process.port), TIMEOUT_S).close()
+            except ConnectionRefusedError:
+                break
+        uploading.sendall(gray_jpeg[100:])
+        assert uploading.recv(65536).startswith(b"HTTP/1.1 200 ")
+        while uploading.recv(65536):
+            pass
+    assert process.end() == 0, process.log.read_text()
 
 
 def test_ctrl_c_does_not_wait_for_routers(start: Start) -> None:
-    process = start(port=free_port(), drain_s=3600)
-    wait_until(process, "Uvicorn running")
-    process.send_signal(signal.SIGINT)
-    _, log = process.communicate(timeout=TIMEOUT_S)
-    assert process.returncode == 0, log
-
-
-def test_a_second_sigterm_ends_the_drain(start: Start) -> None:
-    port = free_port()
-    process = start(port=port, drain_s=3600)
-    wait_until(process, "Uvicorn running")
-    process.send_signal(signal.SIGTERM)
-    while httpx2.get(f"http://127.0.0.1:{port}/readyz").status_code == 200:
-        pass
-    process.send_signal(signal.SIGTERM)
-    _, log = process.communicate(timeout=TIMEOUT_S)
-    assert process.returncode == 0, log
+    process = start(drain_s=3600)
+    process.wait_until_ready()
+    process.popen.send_signal(signal.SIGINT)
+    assert process.end() == 0, process.log.read_text()
 
 
 def test_a_corrupt_model_stops_start_up_and_is_named(
@@ -108,17 +138,15 @@ def test_a_corrupt_model_stops_start_up_and_is_named(
     save_checkpoint(mobilenet_colorizer, tmp_path / "mobilenet_v2", "1.0.0", {})
     file = tmp_path / "mobilenet_v2" / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-100])
-    process = start(port=free_port(), model_store=tmp_path)
-    _, log = process.communicate(timeout=TIMEOUT_S)
-    assert process.returncode == 3
-    assert f"{file}: " in log
+    process = start(model_store=tmp_path)
+    assert process.end() == 3
+    assert f"{file}: " in process.log.read_text()
 
 
 def test_an_empty_model_store_stops_start_up(start: Start, tmp_path: Path) -> None:
-    process = start(port=free_port(), model_store=tmp_path)
-    _, log = process.communicate(timeout=TIMEOUT_S)
-    assert process.returncode == 3
-    assert "no weights for mobilenet_v2" in log
+    process = start(model_store=tmp_path)
+    assert process.end() == 3
+    assert "no weights for mobilenet_v2" in process.log.read_text()
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,10 @@
+from typing import get_args
+
 import pytest
 from pydantic import ValidationError
 
-from service.settings import Settings
+from service.network.backbones import BackboneName
+from service.settings import Backbone, Settings
 
 
 def test_defaults_serve_both_backbones_on_this_machine_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,3 +32,21 @@ def test_the_default_backbone_must_be_loaded() -> None:
 
 def test_the_key_is_not_printed() -> None:
     assert "sesame" not in repr(Settings.model_validate({"api_key": "open sesame"}))
+
+
+def test_settings_and_network_know_the_same_backbones() -> None:
+    assert get_args(Backbone) == tuple(name.value for name in BackboneName)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("backbones", "mobilenet_v2,mobilenet_v2", "names one twice"),
+        ("request_timeout_s", "inf", "finite number"),
+        ("max_batch_size", "0", "greater than or equal to 1"),
+        ("max_pixels", "89478486", "less than or equal to"),
+    ],
+)
+def test_values_that_cannot_work_are_refused(name: str, value: str, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Settings.model_validate({name: value})

@@ -1,14 +1,15 @@
 """The batcher's rules, on a device that the test opens and shuts."""
 
 import asyncio
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from service.engine.admission import Admission
 from service.engine.batcher import Answer, MicroBatcher
 from service.engine.errors import ClosedError, InferenceError, QueueFullError, WorkerDeadError
-from service.engine.worker import DeviceWorker
+from service.engine.worker import MAX_FAILURES_IN_A_ROW, DeviceWorker
 from service.telemetry.metrics import Metrics
 from tests.unit.engine.gated_device import GatedDevice
 
@@ -179,6 +180,64 @@ async def test_out_of_memory_halves_and_is_remembered(
     assert metrics.registry.get_sample_value("autochrome_batches_total", outcome) == 2
 
 
+async def test_a_failed_batch_is_out_of_memory_before_its_halves_run(batcher: Batcher, metrics: Metrics) -> None:
+    """The exception's traceback would keep all that the failed batch had allocated, just when memory is short."""
+
+    class Activations:
+        pass
+
+    alive: list[weakref.ref[Activations]] = []
+    alive_at_start: list[int] = []
+
+    def run_batch(_key: str, items: Sequence[str]) -> list[str]:
+        alive_at_start.append(sum(activations() is not None for activations in alive))
+        activations = Activations()
+        alive.append(weakref.ref(activations))
+        if len(items) > 1:
+            raise MemoryError
+        return list(items)
+
+    waiting = await submit(batcher, "a", "b", "c", "d")
+    worker: Worker = DeviceWorker(batcher, run_batch, metrics)
+    worker.start()
+    assert await results(waiting) == ["a", "b", "c", "d"]
+    assert alive_at_start == [0] * 7
+    batcher.close()
+    await asyncio.to_thread(worker.join)
+
+
+async def test_an_entry_abandoned_while_its_batch_is_halved_is_not_run_again(
+    batcher: Batcher, device: GatedDevice, worker: Worker
+) -> None:
+    await occupy(batcher, device)
+    bad, leaving, staying = await submit(batcher, "bad", "leaves", "stays")
+    device.finish()
+    await asyncio.to_thread(device.wait_for_start)  # all three are at the device
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    device.open()
+    assert await results([staying]) == ["STAYS"]
+    with pytest.raises(InferenceError):
+        await bad
+    assert device.batches[1:] == [("left", ["bad", "leaves", "stays"]), ("left", ["bad"]), ("left", ["stays"])]
+
+
+async def test_a_device_that_only_fails_ends_the_worker(batcher: Batcher, device: GatedDevice, worker: Worker) -> None:
+    device.open()
+    for _ in range(MAX_FAILURES_IN_A_ROW - 1):
+        with pytest.raises(InferenceError):
+            await batcher.submit("left", "bad")
+    assert (await batcher.submit("left", "good")).result == "GOOD"  # counts from the beginning again
+    for _ in range(MAX_FAILURES_IN_A_ROW):
+        assert worker.alive
+        with pytest.raises(InferenceError):
+            await batcher.submit("left", "bad")
+    await asyncio.to_thread(worker.join)
+    with pytest.raises(WorkerDeadError):
+        await batcher.submit("left", "too late")
+
+
 async def test_a_result_too_few_fails_the_batch_not_the_worker(batcher: Batcher, metrics: Metrics) -> None:
     worker: Worker = DeviceWorker(batcher, lambda _key, _items: [], metrics)
     worker.start()
@@ -226,8 +285,11 @@ async def test_time_decides_who_may_queue(device: GatedDevice, start_worker: Sta
     with pytest.raises(QueueFullError) as refused:  # three photographs of two seconds are before it
         await batcher.submit("left", "c")
     assert refused.value.retry_after_s == 1
+    with pytest.raises(QueueFullError):
+        batcher.admit()
     device.open()
     assert await results([first, *waiting]) == ["FIRST", "A", "B"]
+    batcher.admit()
 
 
 async def test_stall_is_the_time_without_progress(device: GatedDevice, start_worker: StartWorker) -> None:

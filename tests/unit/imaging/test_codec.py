@@ -23,18 +23,12 @@ from service.imaging.codec import (
     encode,
 )
 from service.imaging.color import gray_to_lightness, rgb_to_lightness, srgb_encode
+from tests.pictures import to_bytes
 
 RANDOM = np.random.default_rng(0)
 GRAY = RANDOM.integers(0, 256, (24, 40), dtype=np.uint8)
 RGB = RANDOM.integers(0, 256, (24, 40, 3), dtype=np.uint8)
 ALPHA = RANDOM.integers(0, 256, (24, 40), dtype=np.uint8)
-
-
-def file(image: Image.Image, format: str, **options: Any) -> bytes:
-    """`image` as the bytes of a file."""
-    buffer = BytesIO()
-    image.save(buffer, format, **options)
-    return buffer.getvalue()
 
 
 def read(data: bytes) -> Photograph:
@@ -100,7 +94,7 @@ SWAPPED_RGB = codec._SRGB_BYTES.replace(b"rXYZ", b"----").replace(b"bXYZ", b"rXY
 )
 def test_every_format_is_read_and_has_an_output_format(name: str, format: ImageFormat) -> None:
     smooth = np.add.outer(np.arange(24), np.arange(40)).astype(np.uint8) * 3
-    photograph = read(file(Image.fromarray(smooth), name))
+    photograph = read(to_bytes(Image.fromarray(smooth), name))
     assert photograph.format is format
     assert photograph.alpha is None
     assert photograph.lightness.dtype == torch.float32
@@ -108,44 +102,44 @@ def test_every_format_is_read_and_has_an_output_format(name: str, format: ImageF
 
 
 def test_8_bit_grey_is_exact() -> None:
-    assert torch.equal(read(file(Image.fromarray(GRAY), "PNG")).lightness, gray_lightness(GRAY))
+    assert torch.equal(read(to_bytes(Image.fromarray(GRAY), "PNG")).lightness, gray_lightness(GRAY))
 
 
 def test_rgb_is_the_same_in_strips_as_whole() -> None:
     rgb = RANDOM.integers(0, 256, (501, 700, 3), dtype=np.uint8)
     assert rgb[..., 0].size > 2 * codec._STRIP_PIXELS
-    assert_lightness(read(file(Image.fromarray(rgb), "PNG", compress_level=1)), rgb_lightness(rgb))
+    assert_lightness(read(to_bytes(Image.fromarray(rgb), "PNG", compress_level=1)), rgb_lightness(rgb))
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 3000), (3000, 1), (1, 1)])
 def test_extreme_shapes(height: int, width: int) -> None:
     gray = np.resize(GRAY, (height, width))
-    assert_lightness(read(file(Image.fromarray(gray), "PNG")), gray_lightness(gray))
+    assert_lightness(read(to_bytes(Image.fromarray(gray), "PNG")), gray_lightness(gray))
 
 
 def test_1_bit_picture() -> None:
     bits = GRAY > 127
     for name in ("PNG", "TIFF", "BMP"):
-        assert_lightness(read(file(Image.fromarray(bits), name)), gray_lightness(bits * 255))
+        assert_lightness(read(to_bytes(Image.fromarray(bits), name)), gray_lightness(bits * 255))
 
 
 @pytest.mark.parametrize("name", ["PNG", "GIF", "TIFF", "BMP"])
 def test_palette_picture(name: str) -> None:
     image = Image.fromarray(RGB).quantize(16)
-    assert_lightness(read(file(image, name)), rgb_lightness(np.asarray(image.convert("RGB"))))
+    assert_lightness(read(to_bytes(image, name)), rgb_lightness(np.asarray(image.convert("RGB"))))
 
 
 @pytest.mark.parametrize(("name", "dtype"), [("PNG", "<u2"), ("TIFF", "<u2"), ("TIFF", ">u2")])
 def test_16_bit_grey_keeps_its_levels(name: str, dtype: str) -> None:
     gray = np.arange(0, 65_536, 16, dtype=dtype).reshape(64, 64)
-    photograph = read(file(Image.fromarray(gray), name))
+    photograph = read(to_bytes(Image.fromarray(gray), name))
     assert np.unique(photograph.lightness.numpy()).size == 4096
     assert_lightness(photograph, gray_to_lightness(torch.from_numpy(gray.astype(np.float32) / 65_535)))
 
 
 def test_16_bit_tiff_with_white_at_zero_is_no_negative() -> None:
     gray = np.arange(0, 65_536, 16, dtype=np.uint16).reshape(64, 64)
-    data = file(Image.fromarray(gray), "TIFF")
+    data = to_bytes(Image.fromarray(gray), "TIFF")
     photometric = struct.pack("<HHI", ExifTags.Base.PhotometricInterpretation, 3, 1)
     assert data.count(photometric + b"\1") == 1
     inverted = read(data.replace(photometric + b"\1", photometric + b"\0"))
@@ -154,7 +148,7 @@ def test_16_bit_tiff_with_white_at_zero_is_no_negative() -> None:
 
 def test_12_bit_tiff_reaches_white() -> None:
     gray = np.arange(4096, dtype=np.uint16).reshape(64, 64)
-    data = file(Image.fromarray(gray), "TIFF")
+    data = to_bytes(Image.fromarray(gray), "TIFF")
     bits = struct.pack("<HHI", ExifTags.Base.BitsPerSample, 3, 1)
     packed = np.packbits((gray.reshape(-1, 1) >> np.arange(11, -1, -1)) & 1).tobytes()
     assert data.count(bits + b"\x10") == 1
@@ -166,47 +160,47 @@ def test_12_bit_tiff_reaches_white() -> None:
 @pytest.mark.parametrize("mode", ["I", "F"])
 def test_32_bit_pixels_are_refused_by_name(mode: str) -> None:
     with pytest.raises(UnsupportedFormatError, match=rf"TIFF .* 32-bit .*mode {mode}.* 16 bits of grey"):
-        read(file(Image.new(mode, (4, 3)), "TIFF"))
+        read(to_bytes(Image.new(mode, (4, 3)), "TIFF"))
 
 
 def test_cmyk_without_a_profile() -> None:
     smooth = np.stack([np.add.outer(np.arange(24), np.arange(40)).astype(np.uint8) * 3] * 4, axis=2)
     image = Image.fromarray(smooth, "CMYK")
     expected = rgb_lightness(np.asarray(image.convert("RGB")))
-    assert_lightness(read(file(image, "TIFF")), expected)
-    assert_lightness(read(file(image, "JPEG", quality=100)), expected, atol=3)
+    assert_lightness(read(to_bytes(image, "TIFF")), expected)
+    assert_lightness(read(to_bytes(image, "JPEG", quality=100)), expected, atol=3)
 
 
 @pytest.mark.parametrize("name", ["TIFF", "JPEG"])
 def test_cmyk_goes_through_its_profile(name: str) -> None:
     image = Image.new("CMYK", (40, 24), (255, 255, 255, 51))
-    assert_lightness(read(file(image, name)), torch.zeros(24, 40))
-    photograph = read(file(image, name, icc_profile=ONLY_BLACK_INK))
+    assert_lightness(read(to_bytes(image, name)), torch.zeros(24, 40))
+    photograph = read(to_bytes(image, name, icc_profile=ONLY_BLACK_INK))
     assert_lightness(photograph, torch.full((24, 40), 80.0), atol=0.5)
 
 
 def test_ycbcr_and_lab_tiff() -> None:
     ycbcr = Image.fromarray(RGB).convert("YCbCr")
-    assert_lightness(read(file(ycbcr, "TIFF")), rgb_lightness(np.asarray(ycbcr.convert("RGB"))), atol=0.5)
+    assert_lightness(read(to_bytes(ycbcr, "TIFF")), rgb_lightness(np.asarray(ycbcr.convert("RGB"))), atol=0.5)
     lab = Image.merge("LAB", [Image.fromarray(GRAY)] * 3)
-    assert_lightness(read(file(lab, "TIFF")), torch.from_numpy(GRAY / 2.55).float())
+    assert_lightness(read(to_bytes(lab, "TIFF")), torch.from_numpy(GRAY / 2.55).float())
 
 
 def test_rgb_goes_through_its_profile() -> None:
     red, blue = (rgb_lightness(np.array([[color]])).item() for color in ([255, 0, 0], [0, 0, 255]))
     image = Image.new("RGB", (2, 2), "red")
     for name in ("PNG", "TIFF"):
-        assert_lightness(read(file(image, name)), torch.full((2, 2), red))
-        assert_lightness(read(file(image, name, icc_profile=SWAPPED_RGB)), torch.full((2, 2), blue), atol=0.5)
+        assert_lightness(read(to_bytes(image, name)), torch.full((2, 2), red))
+        assert_lightness(read(to_bytes(image, name, icc_profile=SWAPPED_RGB)), torch.full((2, 2), blue), atol=0.5)
     palette = image.quantize(4)
-    assert_lightness(read(file(palette, "PNG", icc_profile=SWAPPED_RGB)), torch.full((2, 2), blue), atol=0.5)
+    assert_lightness(read(to_bytes(palette, "PNG", icc_profile=SWAPPED_RGB)), torch.full((2, 2), blue), atol=0.5)
 
 
 def test_grey_goes_through_its_profile_and_keeps_alpha() -> None:
     gray = np.arange(256, dtype=np.uint8)[None]
     expected = gray_to_lightness(srgb_encode(torch.from_numpy(gray / np.float32(255))))
     image = Image.merge("LA", [Image.fromarray(gray), Image.fromarray(gray)])
-    photograph = read(file(image, "PNG", icc_profile=LINEAR_GRAY))
+    photograph = read(to_bytes(image, "PNG", icc_profile=LINEAR_GRAY))
     assert_lightness(photograph, expected, atol=0.3)
     assert photograph.alpha is not None
     assert photograph.alpha.tolist() == gray.tolist()
@@ -214,7 +208,7 @@ def test_grey_goes_through_its_profile_and_keeps_alpha() -> None:
 
 def test_16_bit_grey_goes_through_its_profile_and_keeps_its_levels() -> None:
     gray = np.arange(0, 65_536, 16, dtype=np.uint16).reshape(64, 64)
-    photograph = read(file(Image.fromarray(gray), "TIFF", icc_profile=LINEAR_GRAY))
+    photograph = read(to_bytes(Image.fromarray(gray), "TIFF", icc_profile=LINEAR_GRAY))
     expected = gray_to_lightness(srgb_encode(torch.from_numpy(gray.astype(np.float32) / 65_535)))
     assert np.unique(photograph.lightness.numpy()).size > 2500
     # Next to black this curve is steeper than straight lines between its 256 knots can follow.
@@ -223,25 +217,25 @@ def test_16_bit_grey_goes_through_its_profile_and_keeps_its_levels() -> None:
 
 @pytest.mark.parametrize("icc", [b"no profile", codec._SRGB_BYTES[:300], LINEAR_GRAY, bytes(200)])
 def test_unusable_profile_counts_as_srgb(icc: bytes) -> None:
-    assert_lightness(read(file(Image.fromarray(RGB), "PNG", icc_profile=icc)), rgb_lightness(RGB))
+    assert_lightness(read(to_bytes(Image.fromarray(RGB), "PNG", icc_profile=icc)), rgb_lightness(RGB))
 
 
 def test_sepia_leaves_only_its_lightness() -> None:
     sepia = np.stack([GRAY, GRAY * 0.8, GRAY * 0.6], axis=2).astype(np.uint8)
-    assert_lightness(read(file(Image.fromarray(sepia), "PNG")), rgb_lightness(sepia))
+    assert_lightness(read(to_bytes(Image.fromarray(sepia), "PNG")), rgb_lightness(sepia))
 
 
 @pytest.mark.parametrize(("name", "mode"), [("PNG", "LA"), ("PNG", "RGBA"), ("TIFF", "LA"), ("TIFF", "RGBA")])
 def test_alpha_is_split_off(name: str, mode: str) -> None:
     gray, alpha = Image.fromarray(GRAY), Image.fromarray(ALPHA)
-    photograph = read(file(Image.merge(mode, [gray] * (len(mode) - 1) + [alpha]), name))
+    photograph = read(to_bytes(Image.merge(mode, [gray] * (len(mode) - 1) + [alpha]), name))
     assert_lightness(photograph, gray_lightness(GRAY))
     assert photograph.alpha is not None
     assert torch.equal(photograph.alpha, torch.from_numpy(ALPHA))
 
 
 def test_premultiplied_grey_is_divided_by_its_alpha() -> None:
-    data = file(Image.new("LA", (3, 2), (40, 102)), "TIFF")
+    data = to_bytes(Image.new("LA", (3, 2), (40, 102)), "TIFF")
     extra_samples = struct.pack("<HHI", ExifTags.Base.ExtraSamples, 3, 1)
     assert data.count(extra_samples + b"\2") == 1
     photograph = read(data.replace(extra_samples + b"\2", extra_samples + b"\1"))
@@ -252,7 +246,7 @@ def test_premultiplied_grey_is_divided_by_its_alpha() -> None:
 
 def test_webp_alpha() -> None:
     image = Image.fromarray(np.dstack((RGB, ALPHA)))
-    photograph = read(file(image, "WEBP", lossless=True, exact=True))
+    photograph = read(to_bytes(image, "WEBP", lossless=True, exact=True))
     assert_lightness(photograph, rgb_lightness(RGB))
     assert photograph.alpha is not None
     assert torch.equal(photograph.alpha, torch.from_numpy(ALPHA))
@@ -267,18 +261,18 @@ def test_png_with_one_transparent_colour(pixels: NDArray[Any], transparent: int 
     pixels = pixels.copy()
     pixels[5, 6] = transparent
     image = Image.fromarray(pixels)
-    photograph = read(file(image, "PNG", transparency=transparent))
+    photograph = read(to_bytes(image, "PNG", transparency=transparent))
     assert photograph.alpha is not None
     expected = (pixels != transparent).reshape(24, 40, -1).any(axis=2) * 255
     assert photograph.alpha.tolist() == expected.tolist()
-    assert torch.equal(photograph.lightness, read(file(image, "PNG")).lightness)
+    assert torch.equal(photograph.lightness, read(to_bytes(image, "PNG")).lightness)
 
 
 @pytest.mark.parametrize(("name", "transparency"), [("GIF", 3), ("PNG", 3), ("PNG", bytes(range(0, 160, 10)))])
 def test_palette_with_transparency(name: str, transparency: int | bytes) -> None:
     image = Image.fromarray(RGB).quantize(16)
     index = np.asarray(image)
-    photograph = read(file(image, name, transparency=transparency))
+    photograph = read(to_bytes(image, name, transparency=transparency))
     if isinstance(transparency, int):
         table = np.where(np.arange(16) == transparency, 0, 255)
     else:
@@ -307,7 +301,7 @@ def test_exif_orientation(name: str, options: dict[str, Any], orientation: int) 
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     stored = np.kron(GRAY[:2, :3], np.ones((8, 8), np.uint8))
-    photograph = read(file(Image.fromarray(stored), name, exif=exif, **options))
+    photograph = read(to_bytes(Image.fromarray(stored), name, exif=exif, **options))
     assert_lightness(photograph, gray_lightness(UPRIGHT[orientation](stored).copy()), atol=8 if name == "WEBP" else 1)
 
 
@@ -317,7 +311,7 @@ def test_orientation_turns_alpha_and_16_bits_too(dtype: type[np.generic], orient
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     gray = GRAY.astype(dtype) * (257 if dtype is np.uint16 else 1)
-    photograph = read(file(Image.fromarray(gray), "PNG", exif=exif, transparency=int(gray[0, 0])))
+    photograph = read(to_bytes(Image.fromarray(gray), "PNG", exif=exif, transparency=int(gray[0, 0])))
     upright = UPRIGHT[orientation](GRAY).copy()
     assert_lightness(photograph, gray_lightness(upright))
     assert photograph.alpha is not None
@@ -330,25 +324,25 @@ def test_orientation_turns_alpha_and_16_bits_too(dtype: type[np.generic], orient
     "exif", [b"Exif\0\0", b"Exif\0\0garbage!", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\1"]
 )
 def test_broken_exif_is_ignored(name: str, exif: bytes) -> None:
-    assert read(file(Image.fromarray(RGB), name, exif=exif)).lightness.shape == (24, 40)
+    assert read(to_bytes(Image.fromarray(RGB), name, exif=exif)).lightness.shape == (24, 40)
 
 
 @pytest.mark.parametrize("name", ["GIF", "WEBP", "TIFF", "PNG"])
 def test_only_the_first_frame_is_read(name: str) -> None:
     frames = [Image.new("L", (8, 6), level) for level in (50, 200)]
-    photograph = read(file(frames[0], name, save_all=True, append_images=frames[1:]))
+    photograph = read(to_bytes(frames[0], name, save_all=True, append_images=frames[1:]))
     assert_lightness(photograph, gray_lightness(np.full((6, 8), 50)), atol=1)
 
 
 def test_pixel_limit_is_inclusive() -> None:
-    data = file(Image.fromarray(GRAY), "PNG")
+    data = to_bytes(Image.fromarray(GRAY), "PNG")
     assert decode(data, max_pixels=24 * 40).lightness.numel() == 960
     with pytest.raises(TooManyPixelsError, match=r"PNG image declares 40 × 24 pixels; at most 959 pixels"):
         decode(data, max_pixels=959)
 
 
 def test_pixel_limit_is_told_before_decoding() -> None:
-    data = file(Image.fromarray(RGB), "JPEG")
+    data = to_bytes(Image.fromarray(RGB), "JPEG")
     with pytest.raises(TooManyPixelsError):
         decode(data[: data.index(b"\xff\xda") + 14], max_pixels=1)
 
@@ -361,7 +355,7 @@ def test_unknown_format_says_what_was_found_and_what_is_accepted(data: bytes, fo
 
 def test_truncated_file_is_broken() -> None:
     with pytest.raises(BrokenImageError, match="JPEG image is damaged or incomplete"):
-        read(file(Image.fromarray(RGB), "JPEG")[:-200])
+        read(to_bytes(Image.fromarray(RGB), "JPEG")[:-200])
 
 
 def test_running_out_of_memory_is_not_the_clients_fault(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -370,7 +364,7 @@ def test_running_out_of_memory_is_not_the_clients_fault(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(codec, "_separate", exhausted)
     with pytest.raises(MemoryError):
-        read(file(Image.fromarray(GRAY), "PNG"))
+        read(to_bytes(Image.fromarray(GRAY), "PNG"))
 
 
 @pytest.mark.parametrize("format", ImageFormat)

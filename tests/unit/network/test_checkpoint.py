@@ -85,8 +85,22 @@ def test_digest_names_the_weights(folder: Path, tmp_path: Path, mobilenet_colori
 
 def test_metrics_travel_along(folder: Path) -> None:
     assert Checkpoint.load(folder, MOBILENET).metrics == {}
-    (folder / "metrics.json").write_text('{"model": {"mse": 0.5}}')
-    assert Checkpoint.load(folder, MOBILENET).metrics == {"model": {"mse": 0.5}}
+    metrics = {"digest": Checkpoint.load(folder).config.digest, "model": {"mse": 0.5}}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    assert Checkpoint.load(folder, MOBILENET).metrics == metrics
+
+
+def test_figures_of_other_weights_are_refused(folder: Path) -> None:
+    (folder / "metrics.json").write_text('{"digest": "0123", "model": {"mse": 0.5}}')
+    with pytest.raises(InvalidCheckpointError, match=r"metrics\.json: measured with other weights"):
+        Checkpoint.load(folder, MOBILENET)
+
+
+def test_new_weights_take_old_figures_and_shards_away(folder: Path, mobilenet_colorizer: Colorizer) -> None:
+    (folder / "metrics.json").write_text("{}")
+    (folder / "model-00002-of-00002.safetensors").write_bytes(b"old")
+    save_checkpoint(mobilenet_colorizer, folder, "2.0.0", {})
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
 
 
 @pytest.mark.parametrize("content", ["{", "[]"])
@@ -99,6 +113,18 @@ def test_broken_metrics_are_an_error(folder: Path, content: str) -> None:
 def test_a_model_that_is_not_there_says_how_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(MissingCheckpointError, match="python -m training fit --backbone resnet101"):
         Checkpoint.load(tmp_path / "resnet101", BackboneName.RESNET101)
+
+
+def test_weights_without_their_config_are_not_just_missing(folder: Path) -> None:
+    (folder / "config.json").unlink()
+    with pytest.raises(InvalidCheckpointError, match=r"config\.json: does not exist, though there are weights"):
+        Checkpoint.load(folder, MOBILENET)
+
+
+def test_a_network_that_cannot_be_built_names_the_config(folder: Path) -> None:
+    edit_config(folder, lambda config: config["network"].update(fusion_width=-1))
+    with pytest.raises(InvalidCheckpointError, match=r"config\.json: no network can be built"):
+        Checkpoint.load(folder, MOBILENET)
 
 
 def test_a_flipped_bit_is_found(folder: Path) -> None:

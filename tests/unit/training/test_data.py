@@ -9,12 +9,12 @@ from PIL import Image
 from training.data import (
     CenterCrops,
     EndlessShuffle,
-    NoPhotosError,
     TrainingCrops,
     find_photos,
     split_lab,
     training_batches,
 )
+from training.errors import NoPhotosError
 
 
 def test_photos_are_found_in_order_and_nothing_else(photos: Path) -> None:
@@ -40,6 +40,17 @@ def test_crops_stay_inside_the_photograph(tmp_path: Path) -> None:
     crops = TrainingCrops(find_photos(tmp_path), seed=0)
     for position in range(40):
         assert (crops[position, 0] == torch.tensor([200, 30, 30], dtype=torch.uint8).view(3, 1, 1)).all()
+
+
+def test_the_next_photograph_stands_in_for_a_broken_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"not a photograph")
+    Image.new("RGB", (256, 256), (200, 30, 30)).save(tmp_path / "b.png")
+    crops = TrainingCrops(find_photos(tmp_path), seed=0)
+    assert torch.equal(crops[0, 0], crops[0, 1])
+    assert "a.jpg cannot be read" in caplog.text
+    (tmp_path / "b.png").write_bytes(b"neither")
+    with pytest.raises(NoPhotosError, match="none of the 2 photographs"):
+        crops[0, 0]
 
 
 def test_half_of_the_crops_are_mirrored(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from PIL import Image
 
 from service.network.colorizer import Colorizer
 from training.data import CenterCrops, find_photos, split_lab
+from training.errors import NoPhotosError, UnreadablePhotoError
 from training.evaluate import evaluate, format_table
 
 
@@ -49,10 +50,16 @@ def test_the_model_is_measured_by_its_own_answers(
     assert scores["set"] == {"photos": 6}
 
 
-def test_a_perfect_answer_scores_perfectly(tmp_path: Path, mobilenet_colorizer: Colorizer) -> None:
+def test_a_set_without_colour_cannot_measure_any(tmp_path: Path, mobilenet_colorizer: Colorizer) -> None:
     grey = np.tile(np.linspace(20, 230, 256).astype(np.uint8), (256, 1))
     Image.fromarray(grey).save(tmp_path / "grey.png")
-    with pytest.raises(ZeroDivisionError):  # nothing to compare with: a set without any colour
+    with pytest.raises(NoPhotosError, match="any colour"):
+        evaluate(mobilenet_colorizer, tmp_path)
+
+
+def test_a_photograph_that_cannot_be_read_is_named(tmp_path: Path, mobilenet_colorizer: Colorizer) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"not a photograph")
+    with pytest.raises(UnreadablePhotoError, match=r"broken\.jpg"):
         evaluate(mobilenet_colorizer, tmp_path)
 
 

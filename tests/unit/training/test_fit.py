@@ -14,6 +14,7 @@ from service.network.checkpoint import Checkpoint
 from service.network.colorizer import ColorizerConfig
 from training.__main__ import main
 from training.data import TrainingCrops, find_photos
+from training.errors import OtherRunError
 from training.fit import CHECKPOINT_FILE, Recipe, Run, fit, learning_rate_factor
 
 MOBILENET = BackboneName.MOBILENET_V2
@@ -85,6 +86,20 @@ def test_fit_writes_a_checkpoint_and_a_log_and_resumes(photos: Path, trunk_weigh
     assert all(0 < line["loss"] < 1 for line in lines)
 
 
+@pytest.mark.parametrize(("backbone", "seed"), [(BackboneName.RESNET101, 0), (MOBILENET, 1)])
+def test_a_run_is_not_resumed_as_another(backbone: BackboneName, seed: int, photos: Path, tmp_path: Path) -> None:
+    Run(TINY, Recipe(seed=0)).save(tmp_path / CHECKPOINT_FILE)
+    with pytest.raises(OtherRunError, match="mobilenet_v2 with seed 0"):
+        fit(backbone, photos, None, minutes=1, out=tmp_path, seed=seed)
+
+
+def test_signal_handlers_are_given_back(photos: Path, tmp_path: Path) -> None:
+    Run(TINY, Recipe()).save(tmp_path / CHECKPOINT_FILE)
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    fit(MOBILENET, photos, None, minutes=0.001, out=tmp_path, seed=0)
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
 def test_a_finished_run_is_left_alone(photos: Path, trunk_weights: Path, tmp_path: Path) -> None:
     done = fit(MOBILENET, photos, trunk_weights, minutes=0.01, out=tmp_path, seed=0)
     again = fit(MOBILENET, photos, trunk_weights, minutes=0.01, out=tmp_path, seed=0)
@@ -103,7 +118,9 @@ def test_sigterm_saves_and_exits(photos: Path, trunk_weights: Path, tmp_path: Pa
     assert process.stderr is not None
     progress = b""
     while b"photographs" not in progress:  # the first step is done
-        progress += os.read(process.stderr.fileno(), 1024)
+        piece = os.read(process.stderr.fileno(), 1024)
+        assert piece, progress  # or it has died
+        progress += piece
     process.send_signal(signal.SIGTERM)
     reader = threading.Thread(target=process.communicate)  # the pipe must not fill up
     reader.start()
