@@ -25,7 +25,7 @@ def test_the_curl_of_the_readme_colours_its_photograph(serve: Callable[..., Runn
     subprocess.run(here, shell=True, check=True, cwd=tmp_path, timeout=60)
     with (
         Image.open(tmp_path / "coloured.jpg") as answer,
-        Image.open(ROOT / "docs/pictures/farmer-coloured.jpg") as shown,
+        Image.open(ROOT / "docs/pictures/mountain-road-coloured.jpg") as shown,
     ):
         assert answer.size == shown.size
         # The picture beside it is this very answer, but for the arithmetic of other processors.
