@@ -24,12 +24,15 @@ BACKBONE ?= mobilenet_v2
 MINUTES ?= 60
 OUT ?= runs/$(BACKBONE)
 train: $(VENV)/.develop
+	$(if $(PHOTOS),,$(error PHOTOS=folder is needed))
 	$(BIN)/python -m training fit --backbone $(BACKBONE) --photos $(PHOTOS) --minutes $(MINUTES) --out $(OUT) \
 		$(if $(WEIGHTS),--backbone-weights $(WEIGHTS))
 
-# make evaluate PHOTOS=folder [BACKBONE=mobilenet_v2]
+# make evaluate PHOTOS=folder [MODEL=model_store/mobilenet_v2]
+MODEL ?= model_store/$(BACKBONE)
 evaluate: $(VENV)/.develop
-	$(BIN)/python -m training evaluate --model model_store/$(BACKBONE) --photos $(PHOTOS)
+	$(if $(PHOTOS),,$(error PHOTOS=folder is needed))
+	$(BIN)/python -m training evaluate --model $(MODEL) --photos $(PHOTOS)
 
 clean:
 	rm -rf $(VENV)

@@ -1,5 +1,6 @@
 """`python -m service`: the server process, from its settings to its exit status."""
 
+import argparse
 import asyncio
 import signal
 import sys
@@ -51,12 +52,17 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Serves until told to stop; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m service", description="Serves Autochrome until told to stop.")
+    parser.epilog = "There are no options: settings are environment variables, see README.md."
+    parser.parse_args(arguments)
     try:
         settings = Settings()
     except ValidationError as error:
-        print(f"error in the settings: {error}", file=sys.stderr)
+        for part in error.errors():
+            name = f"AUTOCHROME_{str(part['loc'][0]).upper()}: " if part["loc"] else ""
+            print(f"error in the settings: {name}{part['msg']}", file=sys.stderr)
         return 2
     configure_logging(settings.log_format)
     server = Server(create_app(settings), settings)

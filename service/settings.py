@@ -19,9 +19,12 @@ def _split(value: object) -> object:
 
 
 class Settings(BaseSettings):
-    """The service's settings; a value out of range stops start-up with a message that names it."""
+    """The service's settings; a value out of range stops start-up with a message that names it.
 
-    model_config = SettingsConfigDict(env_prefix="AUTOCHROME_", frozen=True, allow_inf_nan=False)
+    An empty variable counts as not set, as is the habit of compose and env files.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="AUTOCHROME_", env_ignore_empty=True, frozen=True, allow_inf_nan=False)
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000

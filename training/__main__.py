@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--save", action="store_true", help=f"keep the figures in the model's {METRICS_FILE}")
     command = commands.add_parser("export", help="write a run's weights to the model store")
     command.add_argument("--run", type=Path, required=True, help="the run's folder")
-    command.add_argument("--store", type=Path, default=Path("model_store"))
+    command.add_argument("--store", type=Path, required=True, help="the model store; must not hold this backbone yet")
     command.add_argument("--version", required=True, help="of the model, for instance 1.0.0")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")

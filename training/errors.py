@@ -4,7 +4,8 @@ TrainingError
 ├── NoPhotosError          a folder holds no photographs, or none that can serve
 ├── UnreadablePhotoError   a file that should be a photograph is not
 ├── NoRunError             a folder holds no run
-└── OtherRunError          it holds a run of another kind than the one asked for
+├── OtherRunError          it holds a run of another kind than the one asked for
+└── ExistingModelError     a store holds a model already
 """
 
 
@@ -26,3 +27,7 @@ class NoRunError(TrainingError):
 
 class OtherRunError(TrainingError):
     """A run can only be resumed as what it was begun."""
+
+
+class ExistingModelError(TrainingError):
+    """A model is never written over another one."""

@@ -4,8 +4,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from service.network.checkpoint import CheckpointConfig, save_checkpoint
-from training.errors import NoRunError
+from service.network.checkpoint import CONFIG_FILE, CheckpointConfig, save_checkpoint
+from training.errors import ExistingModelError, NoRunError
 from training.fit import CHECKPOINT_FILE, Run
 
 
@@ -14,11 +14,15 @@ def export(run_folder: Path, store: Path, version: str) -> CheckpointConfig:
 
     Raises:
         NoRunError: There is no run in `run_folder`.
+        ExistingModelError: The store holds a model with this backbone.
     """
     file = run_folder / CHECKPOINT_FILE
     if not file.exists():
         raise NoRunError(f"no {CHECKPOINT_FILE} in {run_folder}: run `python -m training fit --out {run_folder}` first")
     run = Run.load(file)
+    folder = store / run.config.backbone
+    if (folder / CONFIG_FILE).exists():
+        raise ExistingModelError(f"there is a model in {folder} already: give another --store, or remove it first")
     colorizer = run.averaged()
     provenance = {
         "recipe": {"loss": "mse"} | asdict(run.recipe),
@@ -26,4 +30,4 @@ def export(run_folder: Path, store: Path, version: str) -> CheckpointConfig:
         "minutes": round(run.seconds / 60, 1),
         "exported": datetime.now(UTC).date().isoformat(),
     }
-    return save_checkpoint(colorizer, store / run.config.backbone, version, provenance)
+    return save_checkpoint(colorizer, folder, version, provenance)

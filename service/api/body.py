@@ -14,7 +14,7 @@ class EmptyBodyError(Exception):
 
 
 class MalformedBodyError(Exception):
-    """The body is not the multipart form it says it is."""
+    """The body is not the multipart form it says it is, or not one that is understood."""
 
 
 class TooLargeError(Exception):
@@ -27,7 +27,7 @@ async def read_image(request: Request, max_bytes: int) -> bytes:
     Raises:
         TooLargeError: Announced or found to be over `max_bytes`; told as early as it is known.
         EmptyBodyError: No bytes, or no such field.
-        MalformedBodyError: A multipart body that cannot be parsed.
+        MalformedBodyError: A multipart body that cannot be parsed, or with fields that would be ignored.
     """
     chunks = _bounded(request, max_bytes)
     if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
@@ -60,6 +60,10 @@ async def _read_field(request: Request, chunks: AsyncGenerator[bytes, None], max
     except MultiPartException as error:
         raise MalformedBodyError(f"not a multipart form: {error}") from error
     try:
+        if others := sorted(set(form) - {IMAGE_FIELD}):
+            raise MalformedBodyError(
+                f"found the fields {others}: send the file as `{IMAGE_FIELD}`, and parameters in the query string"
+            )
         image = form.get(IMAGE_FIELD)
         return await image.read() if isinstance(image, UploadFile) else b""
     finally:

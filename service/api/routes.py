@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from service.api.body import IMAGE_FIELD, read_image
 from service.api.context import CLIENT_LEFT, COLORIZE_PATH
-from service.api.problems import MEDIA_TYPE
+from service.api.problems import MEDIA_TYPE, UnknownParameterError
 from service.api.schemas import Backbones, BackboneStatus, Health, ProblemDetails
 from service.api.security import ApiKey
 from service.engine.colorize import Engine, Order
@@ -24,6 +24,8 @@ from service.settings import Settings
 from service.telemetry.metrics import Metrics
 
 T = TypeVar("T")
+
+PARAMETERS = {"backbone", "format", "quality", "saturation"}
 
 PAGE = files("service.api").joinpath("page/index.html").read_text(encoding="utf-8")
 
@@ -81,6 +83,8 @@ def build_router(settings: Settings, metrics: Metrics) -> APIRouter:
         fields["backbone"] = backbone.value
         engine: Engine = request.state.engine
         lifecycle: Lifecycle = request.state.lifecycle
+        if unknown := sorted(set(request.query_params) - PARAMETERS):
+            raise UnknownParameterError(f"{unknown} are none of the parameters {sorted(PARAMETERS)}")
         lifecycle.admit()
         engine.admit(backbone.value)
         try:

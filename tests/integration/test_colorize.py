@@ -161,7 +161,13 @@ def test_a_truncated_photograph_is_never_answered_half_grey(client: TestClient, 
 
 
 def test_bad_multipart_bodies(client: TestClient, gray_jpeg: bytes) -> None:
-    assert problem(client.post("/colorize", files={"picture": gray_jpeg})) == (422, "no-image")
+    wrong_name = client.post("/colorize", files={"picture": gray_jpeg})
+    assert problem(wrong_name) == (422, "malformed-body")
+    assert "'picture'" in wrong_name.json()["detail"]
+    option = client.post("/colorize", files={"image": gray_jpeg}, data={"saturation": "0"})
+    assert problem(option) == (422, "malformed-body")
+    assert "query string" in option.json()["detail"]
+    assert problem(client.post("/colorize", files={"image": b""})) == (422, "no-image")
     headers = {"content-type": "multipart/form-data"}
     assert problem(client.post("/colorize", content=b"--x", headers=headers)) == (422, "malformed-body")
     headers = {"content-type": "multipart/form-data; boundary=x"}
@@ -179,7 +185,8 @@ def test_the_log_tells_what_was_wrong_with_a_file(
 
 
 @pytest.mark.parametrize(
-    "query", ["backbone=vgg16", "format=tiff", "quality=0", "quality=101", "saturation=-1", "saturation=nan"]
+    "query",
+    ["backbone=vgg16", "format=tiff", "quality=0", "quality=101", "saturation=-1", "saturation=nan", "satuartion=0"],
 )
 def test_bad_parameters(client: TestClient, gray_jpeg: bytes, query: str) -> None:
     response = client.post(f"/colorize?{query}", content=gray_jpeg)

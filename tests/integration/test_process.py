@@ -157,5 +157,14 @@ def test_a_bad_setting_is_named(
     name: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv(f"AUTOCHROME_{name.upper()}", value)
-    assert main() == 2
-    assert name in capsys.readouterr().err
+    assert main([]) == 2
+    assert f"error in the settings: AUTOCHROME_{name.upper()}: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("argument", "status"), [("--help", 0), ("--port", 2)])
+def test_arguments_never_start_a_server(argument: str, status: int, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main([argument])
+    assert left.value.code == status
+    output = capsys.readouterr()
+    assert "usage: python -m service" in output.out + output.err

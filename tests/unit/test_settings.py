@@ -50,3 +50,8 @@ def test_settings_and_network_know_the_same_backbones() -> None:
 def test_values_that_cannot_work_are_refused(name: str, value: str, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Settings.model_validate({name: value})
+
+
+def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOCHROME_API_KEY", "")
+    assert Settings().api_key is None

@@ -136,7 +136,9 @@ def test_the_command_line_goes_from_photographs_to_a_measured_model(
     fitting = ["fit", "--backbone", "mobilenet_v2", "--photos", str(photos), "--out", run, "--minutes", "0.02"]
     assert main([*fitting, "--backbone-weights", str(trunk_weights)]) == 0
     assert main(["export", "--run", run, "--store", str(store), "--version", "0.1.0"]) == 0
+    assert main(["export", "--run", run, "--store", str(store), "--version", "0.2.0"]) == 1  # never over another
     model = store / "mobilenet_v2"
+    assert Checkpoint.load(model).config.version == "0.1.0"
     assert main(["evaluate", "--model", str(model), "--photos", str(photos), "--save"]) == 0
     table = capsys.readouterr().out
     assert "| grey |" in table
@@ -151,7 +153,7 @@ def test_the_command_line_goes_from_photographs_to_a_measured_model(
     "arguments",
     [
         ["fit", "--backbone", "mobilenet_v2", "--photos", "nowhere", "--out", "run"],
-        ["export", "--run", "nowhere", "--version", "1"],
+        ["export", "--run", "nowhere", "--store", "store", "--version", "1"],
         ["evaluate", "--model", "mobilenet_v2", "--photos", "nowhere"],
     ],
 )
