@@ -77,7 +77,7 @@ def create_app(settings: Settings) -> FastAPI:
                     request_timeout_s=settings.request_timeout_s,
                 ),
                 "lifecycle": lifecycle,
-                "models": {name: _model_tag(checkpoint) for name, checkpoint in checkpoints.items()},
+                "models": {name: checkpoint.config.tag for name, checkpoint in checkpoints.items()},
                 "backbones": _statuses(settings, checkpoints, unavailable, device),
             }
             lifecycle.phase = Phase.CLOSED
@@ -136,11 +136,7 @@ def _observe(
         metrics.queue_depth.labels(name).set_function(partial(batcher.depth, name))
         metrics.queue_oldest_seconds.labels(name).set_function(partial(batcher.oldest_wait_s, name))
         config = checkpoint.config
-        metrics.model_info.labels(name, config.version, config.digest[:12], device.name, device.precision).set(1)
-
-
-def _model_tag(checkpoint: Checkpoint) -> str:
-    return f"{checkpoint.config.version}+{checkpoint.config.digest[:12]}"
+        metrics.model_info.labels(name, config.version, config.short_digest, device.name, device.precision).set(1)
 
 
 def _statuses(

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MAX_PIXELS_LIMIT = 89_478_485
-"""Where Pillow's own decompression-bomb guard begins; ours must stand in front of it."""
+"""Where Pillow's own decompression-bomb guard begins, which some of its readers apply by themselves."""
 
 
 Backbone = Literal["mobilenet_v2", "resnet101"]

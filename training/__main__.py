@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
                 _evaluate(options.model, options.photos, options.save)
             case "export":
                 config = export(options.run, options.store, options.version)
-                print(f"exported {config.network.backbone} {config.version}, digest {config.digest[:12]}")
+                print(f"exported {config.network.backbone} {config.tag}")
     except (TrainingError, BackboneWeightsError, CheckpointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -37,10 +37,6 @@ class Problem:
     """Label in autochrome_rejections_total, where refusing protects the service."""
 
 
-class UnknownParameterError(Exception):
-    """A parameter that would be ignored, and so perhaps a misspelt one."""
-
-
 PROBLEMS: Mapping[type[Exception], Problem] = {
     UnauthorizedError: Problem(401, "unauthorized", "The API key is missing or wrong"),
     TooLargeError: Problem(413, "too-large", "The upload is too large", "too_large"),
@@ -50,7 +46,6 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     EmptyBodyError: Problem(422, "no-image", "The request carries no image"),
     MalformedBodyError: Problem(422, "malformed-body", "The request's body cannot be parsed"),
     RequestValidationError: Problem(422, "bad-parameter", "A parameter is not valid"),
-    UnknownParameterError: Problem(422, "bad-parameter", "There is no such parameter"),
     QueueFullError: Problem(429, "queue-full", "Too many requests are waiting", "queue_full"),
     InferenceError: Problem(500, "inference-failed", "The network failed on this photograph"),
     BackboneUnavailableError: Problem(503, "backbone-unavailable", "This backbone has no weights here"),

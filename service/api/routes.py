@@ -8,11 +8,12 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import ClientDisconnect
 
 from service.api.body import IMAGE_FIELD, read_image
 from service.api.context import CLIENT_LEFT, COLORIZE_PATH
-from service.api.problems import MEDIA_TYPE, UnknownParameterError
+from service.api.problems import MEDIA_TYPE
 from service.api.schemas import Backbones, BackboneStatus, Health, ProblemDetails
 from service.api.security import ApiKey
 from service.engine.colorize import Engine, Order
@@ -24,8 +25,6 @@ from service.settings import Settings
 from service.telemetry.metrics import Metrics
 
 T = TypeVar("T")
-
-PARAMETERS = {"backbone", "format", "quality", "saturation"}
 
 PAGE = files("service.api").joinpath("page/index.html").read_text(encoding="utf-8")
 
@@ -58,6 +57,17 @@ def build_router(settings: Settings, metrics: Metrics) -> APIRouter:
     default_backbone = BackboneName(settings.default_backbone)
     api_key = ApiKey(settings.api_key)
 
+    class Parameters(BaseModel):
+        # A misspelt parameter is refused, not ignored.
+        model_config = ConfigDict(extra="forbid")
+
+        backbone: Annotated[BackboneName, Field(description="The network's trunk")] = default_backbone
+        format: Annotated[
+            ImageFormat | None, Field(description="Of the answer; default: the photograph's own, else PNG")
+        ] = None
+        quality: Annotated[int, Field(ge=1, le=100, description="Of JPEG and WebP")] = 90
+        saturation: Annotated[float, Field(ge=0, le=3, description="Factor on the colours; 0 is grey")] = 1.0
+
     @router.post(
         COLORIZE_PATH,
         dependencies=[Depends(api_key)],
@@ -66,30 +76,21 @@ def build_router(settings: Settings, metrics: Metrics) -> APIRouter:
         openapi_extra={"requestBody": _REQUEST_BODY},
         summary="Colour a photograph",
     )
-    async def colorize(
-        request: Request,
-        backbone: Annotated[BackboneName, Query(description="The network's trunk")] = default_backbone,
-        format: Annotated[
-            ImageFormat | None, Query(description="Of the answer; default: the photograph's own, else PNG")
-        ] = None,
-        quality: Annotated[int, Query(ge=1, le=100, description="Of JPEG and WebP")] = 90,
-        saturation: Annotated[float, Query(ge=0, le=3, description="Factor on the colours; 0 is grey")] = 1.0,
-    ) -> Response:
+    async def colorize(request: Request, parameters: Annotated[Parameters, Query()]) -> Response:
         """Send the image as the raw body or as the multipart field `image`.
 
         JPEG, PNG, WebP, TIFF (first page), BMP and GIF (first frame) are read.
         """
         fields: dict[str, Any] = request.state.fields
-        fields["backbone"] = backbone.value
+        backbone = parameters.backbone.value
+        fields["backbone"] = backbone
         engine: Engine = request.state.engine
         lifecycle: Lifecycle = request.state.lifecycle
-        if unknown := sorted(set(request.query_params) - PARAMETERS):
-            raise UnknownParameterError(f"{unknown} are none of the parameters {sorted(PARAMETERS)}")
         lifecycle.admit()
-        engine.admit(backbone.value)
+        engine.admit(backbone)
         try:
             data = await _upload(request, settings)
-            order = Order(backbone.value, format, quality, saturation)
+            order = Order(backbone, parameters.format, parameters.quality, parameters.saturation)
             colored = await _while_connected(request, engine.colorize(data, order))
         except ClientDisconnect:
             return Response(status_code=CLIENT_LEFT)
@@ -97,8 +98,8 @@ def build_router(settings: Settings, metrics: Metrics) -> APIRouter:
         fields |= {f"{stage}_s": round(seconds, 4) for stage, seconds in colored.seconds.items()}
         timing = ", ".join(f"{stage};dur={seconds * 1000:.1f}" for stage, seconds in colored.seconds.items())
         headers = {
-            "X-Autochrome-Backbone": backbone.value,
-            "X-Autochrome-Model": request.state.models[backbone.value],
+            "X-Autochrome-Backbone": backbone,
+            "X-Autochrome-Model": request.state.models[backbone],
             "Server-Timing": timing,
         }
         return Response(colored.data, headers=headers, media_type=colored.format.media_type)

@@ -26,10 +26,10 @@ class Order:
     """What a client wants done with a photograph."""
 
     backbone: str
-    format: ImageFormat | None = None
+    format: ImageFormat | None
     """None: the photograph's own, where we write it."""
-    quality: int = 90
-    saturation: float = 1.0
+    quality: int
+    saturation: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,17 @@ class CheckpointConfig(BaseModel):
     network: ColorizerConfig
     weights: Annotated[list[WeightFile], Field(min_length=1)]
     training: dict[str, Any]
-    """Where the weights come from: recipe, photographs seen, date, command."""
+    """Where the weights come from: recipe, photographs seen, minutes, date."""
+
+    @property
+    def tag(self) -> str:
+        """Version and the beginning of the digest: enough to tell two models apart."""
+        return f"{self.version}+{self.short_digest}"
+
+    @property
+    def short_digest(self) -> str:
+        """The first twelve digits of the digest, for labels and headers."""
+        return self.digest[:12]
 
     @property
     def digest(self) -> str:

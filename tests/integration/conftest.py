@@ -11,6 +11,7 @@ import pytest
 from service.__main__ import Server
 from service.app import create_app
 from service.settings import Settings
+from tests.scrape import sample
 
 TIMEOUT_S = 30
 
@@ -28,8 +29,7 @@ class Running:
 
     def metric(self, name: str, labels: str = "") -> float:
         """A sample of /metrics as a scrape sees it; `labels` as they are printed."""
-        lines = httpx2.get(f"{self.url}/metrics", timeout=TIMEOUT_S).text.splitlines()
-        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name}{labels} "))
+        return sample(httpx2.get(f"{self.url}/metrics", timeout=TIMEOUT_S).text, f"{name}{labels} ")
 
 
 class _AnnouncingServer(Server):

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,10 +13,12 @@ from torch import Tensor
 
 from service.app import create_app
 from service.engine.lifecycle import Phase
+from service.network.checkpoint import save_checkpoint
 from service.network.colorizer import Colorizer
 from service.settings import Settings
 from service.telemetry.logging import JsonFormatter
 from tests.pictures import from_bytes, to_bytes
+from tests.scrape import sample
 
 Make = Callable[..., Settings]
 
@@ -238,6 +241,24 @@ def test_a_backbone_without_weights_is_told_how_to_get_them(client: TestClient, 
     assert "python -m training fit --backbone resnet101" in missing["reason"]
 
 
+def test_each_backbone_answers_with_its_own_colours(
+    make_settings: Make, mobilenet_colorizer: Colorizer, resnet_colorizer: Colorizer, gray_jpeg: bytes, tmp_path: Path
+) -> None:
+    save_checkpoint(mobilenet_colorizer, tmp_path / "mobilenet_v2", "1.0.0", {})
+    save_checkpoint(resnet_colorizer, tmp_path / "resnet101", "2.0.0", {})
+    with TestClient(create_app(make_settings(model_store=tmp_path, default_backbone="resnet101"))) as client:
+        default = client.post("/colorize?format=png", content=gray_jpeg)
+        resnet = client.post("/colorize?format=png&backbone=resnet101", content=gray_jpeg)
+        mobilenet = client.post("/colorize?format=png&backbone=mobilenet_v2", content=gray_jpeg)
+        available = {one["name"]: one["available"] for one in client.get("/backbones").json()["backbones"]}
+    assert available == {"mobilenet_v2": True, "resnet101": True}
+    assert [answer.headers["x-autochrome-backbone"] for answer in (resnet, mobilenet)] == ["resnet101", "mobilenet_v2"]
+    assert resnet.headers["x-autochrome-model"].startswith("2.0.0+")
+    assert default.content == resnet.content
+    assert is_colored(from_bytes(resnet.content))
+    assert resnet.content != mobilenet.content
+
+
 def test_a_backbone_that_was_not_asked_for_is_not_offered(make_settings: Make, gray_jpeg: bytes) -> None:
     with TestClient(create_app(make_settings(backbones="mobilenet_v2"))) as client:
         assert [backbone["name"] for backbone in client.get("/backbones").json()["backbones"]] == ["mobilenet_v2"]
@@ -306,32 +327,28 @@ def test_docs_are_served(client: TestClient) -> None:
 
 
 def test_metrics_count_exactly(client: TestClient, gray_jpeg: bytes) -> None:
-    def sample(line: str) -> float:
-        return sum(
-            float(text.rpartition(" ")[2]) for text in client.get("/metrics").text.splitlines() if text.startswith(line)
-        )
-
     for _ in range(3):
         client.post("/colorize", content=gray_jpeg)
     client.post("/colorize", content=b"text")
     client.post("/colorize?quality=0", content=gray_jpeg)
     client.get("/backbones")
-    assert sample('autochrome_requests_total{backbone="mobilenet_v2",code="200"} ') == 3
-    assert sample('autochrome_requests_total{backbone="mobilenet_v2",code="415"} ') == 1
-    assert sample('autochrome_requests_total{backbone="unknown",code="422"} ') == 1
-    assert sample("autochrome_requests_total{") == 5
-    assert sample('autochrome_request_seconds_count{backbone="mobilenet_v2"} ') == 4
+    text = client.get("/metrics").text
+    assert sample(text, 'autochrome_requests_total{backbone="mobilenet_v2",code="200"} ') == 3
+    assert sample(text, 'autochrome_requests_total{backbone="mobilenet_v2",code="415"} ') == 1
+    assert sample(text, 'autochrome_requests_total{backbone="unknown",code="422"} ') == 1
+    assert sample(text, "autochrome_requests_total{") == 5
+    assert sample(text, 'autochrome_request_seconds_count{backbone="mobilenet_v2"} ') == 4
     for stage in ("decode", "queue", "inference", "recompose", "encode"):
-        assert sample(f'autochrome_stage_seconds_count{{backbone="mobilenet_v2",stage="{stage}"}} ') == 3
-    assert sample('autochrome_batch_size_sum{backbone="mobilenet_v2"} ') == 3
-    assert sample('autochrome_batches_total{backbone="mobilenet_v2",outcome="ok"} ') == 3
-    assert sample('autochrome_queue_depth{backbone="mobilenet_v2"} ') == 0
-    assert sample('autochrome_queue_oldest_seconds{backbone="mobilenet_v2"} ') == 0
-    assert sample("autochrome_in_flight ") == 0
-    assert sample("autochrome_ready ") == 1
-    assert sample("autochrome_model_info{") == 1
-    assert sample("autochrome_rejections_total{") == 0
-    assert sample("autochrome_device_memory_bytes{") == 0
+        assert sample(text, f'autochrome_stage_seconds_count{{backbone="mobilenet_v2",stage="{stage}"}} ') == 3
+    assert sample(text, 'autochrome_batch_size_sum{backbone="mobilenet_v2"} ') == 3
+    assert sample(text, 'autochrome_batches_total{backbone="mobilenet_v2",outcome="ok"} ') == 3
+    assert sample(text, 'autochrome_queue_depth{backbone="mobilenet_v2"} ') == 0
+    assert sample(text, 'autochrome_queue_oldest_seconds{backbone="mobilenet_v2"} ') == 0
+    assert sample(text, "autochrome_in_flight ") == 0
+    assert sample(text, "autochrome_ready ") == 1
+    assert sample(text, "autochrome_model_info{") == 1
+    assert sample(text, "autochrome_rejections_total{") == 0
+    assert sample(text, "autochrome_device_memory_bytes{") == 0
 
 
 def test_rejections_are_counted_by_reason(make_settings: Make, gray_jpeg: bytes) -> None:

@@ -46,7 +46,7 @@ def test_tables_show_what_was_measured(backbone: str, document: str) -> None:
 def test_figures_belong_to_the_weights(backbone: str) -> None:
     checkpoint = Checkpoint.load(ROOT / "model_store" / backbone, BackboneName(backbone))
     assert checkpoint.metrics["digest"] == checkpoint.config.digest
-    assert checkpoint.config.digest[:12] in (ROOT / "model_store" / backbone / "README.md").read_text()
+    assert checkpoint.config.short_digest in (ROOT / "model_store" / backbone / "README.md").read_text()
 
 
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/architecture.md"])

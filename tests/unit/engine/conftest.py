@@ -7,9 +7,12 @@ from prometheus_client import CollectorRegistry
 
 from service.engine.admission import Admission
 from service.engine.batcher import MicroBatcher
-from service.engine.worker import DeviceWorker
+from service.engine.worker import DeviceWorker, RunBatch
 from service.telemetry.metrics import Metrics
 from tests.unit.engine.gated_device import GatedDevice
+
+Worker = DeviceWorker[str, str]
+StartWorker = Callable[..., Worker]
 
 
 @pytest.fixture
@@ -28,14 +31,12 @@ def batcher() -> MicroBatcher[str, str]:
 
 
 @pytest.fixture
-def start_worker(
-    device: GatedDevice, metrics: Metrics
-) -> Iterator[Callable[[MicroBatcher[str, str]], DeviceWorker[str, str]]]:
-    """Puts a worker with the gated device behind a batcher; both are ended after the test."""
+def start_worker(device: GatedDevice, metrics: Metrics) -> Iterator[StartWorker]:
+    """Puts a worker behind a batcher, on the gated device or another; both are ended after the test."""
     started: list[tuple[MicroBatcher[str, str], DeviceWorker[str, str]]] = []
 
-    def start(batcher: MicroBatcher[str, str]) -> DeviceWorker[str, str]:
-        worker = DeviceWorker(batcher, device.run_batch, metrics)
+    def start(batcher: MicroBatcher[str, str], run_batch: RunBatch[str, str] = device.run_batch) -> Worker:
+        worker = DeviceWorker(batcher, run_batch, metrics)
         worker.start()
         started.append((batcher, worker))
         return worker
@@ -48,8 +49,6 @@ def start_worker(
 
 
 @pytest.fixture
-def worker(
-    batcher: MicroBatcher[str, str], start_worker: Callable[[MicroBatcher[str, str]], DeviceWorker[str, str]]
-) -> DeviceWorker[str, str]:
+def worker(batcher: MicroBatcher[str, str], start_worker: StartWorker) -> Worker:
     """A running worker behind `batcher`."""
     return start_worker(batcher)

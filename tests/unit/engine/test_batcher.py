@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 Batcher = MicroBatcher[str, str]
 Worker = DeviceWorker[str, str]
-StartWorker = Callable[[Batcher], Worker]
+StartWorker = Callable[..., Worker]
 Waiting = asyncio.Task[Answer[str]]
 
 
@@ -180,7 +180,9 @@ async def test_out_of_memory_halves_and_is_remembered(
     assert metrics.registry.get_sample_value("autochrome_batches_total", outcome) == 2
 
 
-async def test_a_failed_batch_is_out_of_memory_before_its_halves_run(batcher: Batcher, metrics: Metrics) -> None:
+async def test_a_failed_batch_is_out_of_memory_before_its_halves_run(
+    batcher: Batcher, start_worker: StartWorker
+) -> None:
     """The exception's traceback would keep all that the failed batch had allocated, just when memory is short."""
 
     class Activations:
@@ -198,12 +200,9 @@ async def test_a_failed_batch_is_out_of_memory_before_its_halves_run(batcher: Ba
         return list(items)
 
     waiting = await submit(batcher, "a", "b", "c", "d")
-    worker: Worker = DeviceWorker(batcher, run_batch, metrics)
-    worker.start()
+    start_worker(batcher, run_batch)
     assert await results(waiting) == ["a", "b", "c", "d"]
     assert alive_at_start == [0] * 7
-    batcher.close()
-    await asyncio.to_thread(worker.join)
 
 
 async def test_an_entry_abandoned_while_its_batch_is_halved_is_not_run_again(
@@ -238,15 +237,12 @@ async def test_a_device_that_only_fails_ends_the_worker(batcher: Batcher, device
         await batcher.submit("left", "too late")
 
 
-async def test_a_result_too_few_fails_the_batch_not_the_worker(batcher: Batcher, metrics: Metrics) -> None:
-    worker: Worker = DeviceWorker(batcher, lambda _key, _items: [], metrics)
-    worker.start()
+async def test_a_result_too_few_fails_the_batch_not_the_worker(batcher: Batcher, start_worker: StartWorker) -> None:
+    worker = start_worker(batcher, lambda _key, _items: [])
     (waiting,) = await submit(batcher, "a")
     with pytest.raises(InferenceError):
         await waiting
     assert worker.alive
-    batcher.close()
-    await asyncio.to_thread(worker.join)
 
 
 async def test_a_dead_worker_fails_everything_and_is_seen(
