@@ -1,9 +1,8 @@
-"""Folders of colour photographs, as endless training crops and as fixed validation crops."""
+"""Colour photographs as endless training crops and as fixed validation crops."""
 
 import logging
 import random
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,28 +13,13 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from service.imaging import color
 from service.network.preprocessing import AB_SCALE, INPUT_SIZE
 from training.errors import NoPhotosError, UnreadablePhotoError
+from training.film import film
+from training.photos import PhotoSet, resize_short_side
 
 logger = logging.getLogger(__name__)
 
-SUFFIXES = {".avif", ".jpeg", ".jpg", ".png", ".webp"}
-
-SHORT_SIDE = 256
-"""Photographs are reduced to this before the centre crop, as the ImageNet trunks were evaluated."""
-
 Draw = tuple[int, int]
-"""(position in the endless stream, index of the photograph): the position seeds the augmentation."""
-
-
-def find_photos(folder: Path) -> list[Path]:
-    """All photographs below a folder, sorted, so that a seed means the same everywhere.
-
-    Raises:
-        NoPhotosError: There are none.
-    """
-    photos = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not photos:
-        raise NoPhotosError(f"no photographs ({', '.join(sorted(SUFFIXES))}) below {folder}")
-    return photos
+"""(position in the endless stream, which of the chosen photographs): the position seeds the augmentation."""
 
 
 def split_lab(rgb: Tensor) -> tuple[Tensor, Tensor]:
@@ -44,24 +28,29 @@ def split_lab(rgb: Tensor) -> tuple[Tensor, Tensor]:
     return lab[:, :1], lab[:, 1:] / AB_SCALE
 
 
-class TrainingCrops(Dataset[Tensor]):
-    """Random crops, mirrored half of the time: uint8 sRGB (3, 224, 224).
+class TrainingCrops(Dataset[tuple[Tensor, Tensor]]):
+    """Random crops, mirrored half of the time: uint8 sRGB (3, 224, 224) and float32 L* (1, 224, 224) in [0, 100].
+
+    The lightness is the crop's own or, with the probability `film_share`, what old film would have made of it. Which
+    part of a photograph is seen does not depend on that share.
 
     The service squeezes a whole photograph of any shape into the square, so half of the crops are large, of any
     shape, and squeezed alike. In place of a photograph that cannot be read comes the next one that can.
     """
 
-    def __init__(self, photos: list[Path], seed: int) -> None:
+    def __init__(self, photos: PhotoSet, indices: list[int], seed: int, film_share: float) -> None:
         self.photos = photos
+        self.indices = indices
         self.seed = seed
+        self.film_share = film_share
 
     def __len__(self) -> int:
-        return len(self.photos)
+        return len(self.indices)
 
-    def __getitem__(self, draw: Draw) -> Tensor:
-        position, index = draw
+    def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor]:
+        position, place = draw
         rng = random.Random(f"{self.seed}-{position}")
-        photo = self._read_from(index)
+        photo = self._read_from(place)
         width, height = photo.size
         side = min(width, height)
         if rng.random() < 0.5:
@@ -73,34 +62,42 @@ class TrainingCrops(Dataset[Tensor]):
         crop = photo.resize((INPUT_SIZE, INPUT_SIZE), Image.Resampling.BICUBIC, box=box)
         if rng.random() < 0.5:
             crop = ImageOps.mirror(crop)
-        return _to_tensor(crop)
+        rgb = _to_tensor(crop)
+        if rng.random() < self.film_share:
+            gray = torch.from_numpy(np.array(film(crop, rng)))
+            return rgb, color.gray_to_lightness(gray[None].float() / 255)
+        return rgb, color.rgb_to_lightness(rgb.float() / 255)
 
-    def _read_from(self, index: int) -> Image.Image:
-        for path in (*self.photos[index:], *self.photos[:index]):
+    def _read_from(self, place: int) -> Image.Image:
+        for index in (*self.indices[place:], *self.indices[:place]):
             try:
-                return _read(path)
+                return self.photos.read(index)
             except UnreadablePhotoError as error:
                 logger.warning("%s", error)
-        raise NoPhotosError(f"none of the {len(self.photos)} photographs can be read, {self.photos[index]} among them")
+        name = self.photos.name(self.indices[place])
+        raise NoPhotosError(f"none of the {len(self.indices)} photographs can be read, {name} among them")
 
 
 class CenterCrops(Dataset[Tensor]):
-    """The middle 224×224 of every photograph, its short side reduced to 256: uint8 sRGB (3, 224, 224).
+    """The middle 224×224 of every photograph, its short side made 256: uint8 sRGB (3, 224, 224).
+
+    One that is 224×224 already is taken as it is: somebody has cropped it so, and it has nothing to spare.
 
     Raises UnreadablePhotoError where one cannot be read: a figure must not silently be about fewer.
     """
 
-    def __init__(self, photos: list[Path]) -> None:
+    def __init__(self, photos: PhotoSet, indices: list[int]) -> None:
         self.photos = photos
+        self.indices = indices
 
     def __len__(self) -> int:
-        return len(self.photos)
+        return len(self.indices)
 
-    def __getitem__(self, index: int) -> Tensor:
-        photo = _read(self.photos[index])
-        scale = SHORT_SIDE / min(photo.size)
-        if scale != 1:
-            photo = photo.resize((round(photo.width * scale), round(photo.height * scale)), Image.Resampling.BICUBIC)
+    def __getitem__(self, place: int) -> Tensor:
+        photo = self.photos.read(self.indices[place])
+        if photo.size == (INPUT_SIZE, INPUT_SIZE):
+            return _to_tensor(photo)
+        photo = resize_short_side(photo)
         left, top = (photo.width - INPUT_SIZE) // 2, (photo.height - INPUT_SIZE) // 2
         return _to_tensor(photo.crop((left, top, left + INPUT_SIZE, top + INPUT_SIZE)))
 
@@ -118,28 +115,25 @@ class EndlessShuffle(Sampler[Draw]):
         while True:
             epoch, offset = divmod(position, self.size)
             order = torch.randperm(self.size, generator=torch.Generator().manual_seed(self.seed + epoch)).tolist()
-            for index in order[offset:]:
-                yield position, index
+            for place in order[offset:]:
+                yield position, place
                 position += 1
 
 
-def training_batches(photos: list[Path], batch_size: int, seed: int, start: int) -> DataLoader[Tensor]:
-    """Endless batches of training crops, decoded beside the training process, from stream position `start` on."""
+def training_batches(
+    photos: PhotoSet, indices: list[int], batch_size: int, seed: int, start: int, film_share: float
+) -> DataLoader[tuple[Tensor, Tensor]]:
+    """Endless batches of `TrainingCrops`, decoded beside the training process, from stream position `start` on.
+
+    A batch is uint8 sRGB (B, 3, 224, 224) and float32 L* (B, 1, 224, 224).
+    """
     return DataLoader(
-        TrainingCrops(photos, seed),
+        TrainingCrops(photos, indices, seed, film_share),
         batch_size=batch_size,
-        sampler=EndlessShuffle(len(photos), seed, start),
+        sampler=EndlessShuffle(len(indices), seed, start),
         num_workers=1,
         prefetch_factor=4,
     )
-
-
-def _read(path: Path) -> Image.Image:
-    try:
-        with Image.open(path) as photo:
-            return ImageOps.exif_transpose(photo).convert("RGB")
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UnreadablePhotoError(f"{path} cannot be read: {error}") from error
 
 
 def _to_tensor(photo: Image.Image) -> Tensor:

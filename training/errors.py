@@ -3,9 +3,14 @@
 TrainingError
 ├── NoPhotosError          a folder holds no photographs, or none that can serve
 ├── UnreadablePhotoError   a file that should be a photograph is not
+├── PhotoSetError          a packed set or a set of arrays is not whole, or would be overwritten
 ├── NoRunError             a folder holds no run
 ├── OtherRunError          it holds a run of another kind than the one asked for
-└── ExistingModelError     a store holds a model already
+├── NoModelsError          a store holds no models, or one twice
+├── UnreachableColorError  no saturation makes a model as colourful as was asked for
+├── ExistingModelError     a store holds a model already
+├── UnservableRunError     a run's network is none the service knows
+└── RecipeError            a recipe is unknown or says what none can say
 """
 
 
@@ -21,6 +26,10 @@ class UnreadablePhotoError(TrainingError):
     """A photograph cannot be decoded."""
 
 
+class PhotoSetError(TrainingError):
+    """A packed set, or MIRFLICKR's arrays, are not what they should be; or a packed set would be overwritten."""
+
+
 class NoRunError(TrainingError):
     """There is no run to export."""
 
@@ -29,5 +38,21 @@ class OtherRunError(TrainingError):
     """A run can only be resumed as what it was begun."""
 
 
+class NoModelsError(TrainingError):
+    """There is no model to measure, or two could not be told apart."""
+
+
+class UnreachableColorError(TrainingError):
+    """A model that answers almost grey cannot be calibrated."""
+
+
 class ExistingModelError(TrainingError):
     """A model is never written over another one."""
+
+
+class UnservableRunError(TrainingError):
+    """A run was an experiment with another network than the service's."""
+
+
+class RecipeError(TrainingError):
+    """A recipe is unknown or says something a recipe cannot say."""

@@ -10,43 +10,66 @@ from training.data import (
     CenterCrops,
     EndlessShuffle,
     TrainingCrops,
-    find_photos,
     split_lab,
     training_batches,
 )
 from training.errors import NoPhotosError
+from training.photos import open_photos
 
 
-def test_photos_are_found_in_order_and_nothing_else(photos: Path) -> None:
-    assert [path.name for path in find_photos(photos)] == ["0.jpg", "1.png", "2.png", "3.png", "4.png", "5.png"]
-
-
-def test_an_empty_folder_is_an_error_that_names_it(tmp_path: Path) -> None:
-    with pytest.raises(NoPhotosError, match=str(tmp_path)):
-        find_photos(tmp_path)
+def training_crops(folder: Path, seed: int = 0, film_share: float = 0.0) -> TrainingCrops:
+    photos = open_photos(folder)
+    return TrainingCrops(photos, list(range(len(photos))), seed, film_share)
 
 
 def test_crops_are_seeded_by_their_position(photos: Path) -> None:
-    crops = TrainingCrops(find_photos(photos), seed=1)
-    assert crops[7, 0].shape == (3, 224, 224)
-    assert crops[7, 0].dtype == torch.uint8
-    assert torch.equal(crops[7, 0], crops[7, 0])
-    assert not torch.equal(crops[7, 0], crops[8, 0])
-    assert not torch.equal(crops[7, 0], TrainingCrops(find_photos(photos), seed=2)[7, 0])
+    crops = training_crops(photos, seed=1)
+    rgb, lightness = crops[7, 0]
+    assert (rgb.shape, rgb.dtype) == ((3, 224, 224), torch.uint8)
+    assert (lightness.shape, lightness.dtype) == ((1, 224, 224), torch.float32)
+    assert torch.equal(rgb, crops[7, 0][0])
+    assert not torch.equal(rgb, crops[8, 0][0])
+    assert not torch.equal(rgb, training_crops(photos, seed=2)[7, 0][0])
+
+
+def test_the_lightness_is_the_crop_s_own_or_an_old_film_s(photos: Path) -> None:
+    own, mixed, aged = (training_crops(photos, film_share=share) for share in (0, 0.5, 1))
+    changed = 0
+    for position in range(10):
+        rgb, lightness = own[position, 1]
+        torch.testing.assert_close(lightness, split_lab(rgb[None])[0][0])
+        mixed_rgb, mixed_lightness = mixed[position, 1]
+        aged_rgb, aged_lightness = aged[position, 1]
+        # The same part of the photograph, in the same colours, whatever happens to its lightness.
+        assert torch.equal(mixed_rgb, rgb)
+        assert torch.equal(aged_rgb, rgb)
+        assert (aged_lightness - lightness).abs().mean() > 0.01
+        assert 0 <= aged_lightness.min() <= aged_lightness.max() <= 100
+        changed += not torch.equal(mixed_lightness, lightness)
+    assert 0 < changed < 10
+
+
+def test_only_the_chosen_photographs_are_seen(tmp_path: Path) -> None:
+    for index in range(3):
+        Image.new("RGB", (300, 240), (100 * index, 30, 30)).save(tmp_path / f"{index}.png")
+    photos = open_photos(tmp_path)
+    crops = TrainingCrops(photos, [2, 0], seed=0, film_share=0)
+    assert [int(crops[5, place][0][0, 0, 0]) for place in range(len(crops))] == [200, 0]
+    assert [int(crop[0, 0, 0]) for crop in (CenterCrops(photos, [1])[0], CenterCrops(photos, [2])[0])] == [100, 200]
 
 
 def test_crops_stay_inside_the_photograph(tmp_path: Path) -> None:
     Image.new("RGB", (300, 240), (200, 30, 30)).save(tmp_path / "red.png")
-    crops = TrainingCrops(find_photos(tmp_path), seed=0)
+    crops = training_crops(tmp_path)
     for position in range(40):
-        assert (crops[position, 0] == torch.tensor([200, 30, 30], dtype=torch.uint8).view(3, 1, 1)).all()
+        assert (crops[position, 0][0] == torch.tensor([200, 30, 30], dtype=torch.uint8).view(3, 1, 1)).all()
 
 
 def test_the_next_photograph_stands_in_for_a_broken_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "a.jpg").write_bytes(b"not a photograph")
     Image.new("RGB", (256, 256), (200, 30, 30)).save(tmp_path / "b.png")
-    crops = TrainingCrops(find_photos(tmp_path), seed=0)
-    assert torch.equal(crops[0, 0], crops[0, 1])
+    crops = training_crops(tmp_path)
+    assert torch.equal(crops[0, 0][0], crops[0, 1][0])
     assert "a.jpg cannot be read" in caplog.text
     (tmp_path / "b.png").write_bytes(b"neither")
     with pytest.raises(NoPhotosError, match="none of the 2 photographs"):
@@ -56,8 +79,8 @@ def test_the_next_photograph_stands_in_for_a_broken_one(tmp_path: Path, caplog: 
 def test_half_of_the_crops_are_mirrored(tmp_path: Path) -> None:
     ramp = np.tile(np.arange(256, dtype=np.uint8), (256, 1))
     Image.fromarray(np.stack([ramp] * 3, axis=2)).save(tmp_path / "ramp.png")
-    crops = TrainingCrops(find_photos(tmp_path), seed=0)
-    mirrored = sum(int(crop[0, 0, 0] > crop[0, 0, -1]) for crop in (crops[position, 0] for position in range(60)))
+    crops = training_crops(tmp_path)
+    mirrored = sum(int(rgb[0, 0, 0] > rgb[0, 0, -1]) for rgb, _ in (crops[position, 0] for position in range(60)))
     assert 15 < mirrored < 45
 
 
@@ -66,10 +89,17 @@ def test_the_center_crop_is_the_middle_of_the_short_side_at_256(tmp_path: Path) 
     pixels[16:240, 64:288] = 77
     Image.fromarray(pixels).save(tmp_path / "exact.png")
     Image.fromarray(pixels).resize((704, 512), Image.Resampling.NEAREST).save(tmp_path / "larger.png")
-    exact, larger = (CenterCrops(find_photos(tmp_path))[index] for index in range(2))
+    crops = CenterCrops(open_photos(tmp_path), [0, 1])
+    exact, larger = crops[0], crops[1]
     assert (exact == 77).all()
     assert larger.shape == (3, 224, 224)
     assert (larger[:, 8:-8, 8:-8] == 77).all()
+
+
+def test_a_photograph_that_is_224_square_is_its_own_center_crop(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(256, size=(224, 224, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "square.png")
+    assert np.array_equal(CenterCrops(open_photos(tmp_path), [0])[0].permute(1, 2, 0), pixels)
 
 
 def test_every_epoch_shows_every_photograph_once_in_a_new_order() -> None:
@@ -86,11 +116,15 @@ def test_a_stream_goes_on_where_it_was_left() -> None:
 
 
 def test_batches_are_endless_crops(photos: Path) -> None:
-    files = find_photos(photos)
-    batches = list(itertools.islice(training_batches(files, 4, seed=0, start=0), 3))
-    assert [tuple(batch.shape) for batch in batches] == [(4, 3, 224, 224)] * 3
-    position, index = next(iter(EndlessShuffle(len(files), 0, 0)))
-    assert torch.equal(batches[0][0], TrainingCrops(files, 0)[position, index])
+    indices = [5, 3, 1]
+    batches = list(
+        itertools.islice(training_batches(open_photos(photos), indices, 4, seed=0, start=0, film_share=0.5), 3)
+    )
+    assert [(rgb.shape, lightness.shape) for rgb, lightness in batches] == [((4, 3, 224, 224), (4, 1, 224, 224))] * 3
+    crops = TrainingCrops(open_photos(photos), indices, 0, film_share=0.5)
+    for draw, rgb, lightness in zip(EndlessShuffle(len(indices), 0, 0), *batches[0], strict=False):
+        assert torch.equal(rgb, crops[draw][0])
+        assert torch.equal(lightness, crops[draw][1])
 
 
 def test_lab_is_split_into_lightness_and_scaled_colour() -> None:
