@@ -1,200 +1,175 @@
-"""Fits a colorizer to a folder of photographs within a given time, resumable at any moment."""
+"""Fits a colorizer to a set of photographs after a recipe, resumable at any moment."""
 
-import json
 import logging
-import math
-import os
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
-from typing import Any, cast
 
 import torch
-from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import Tensor
 from tqdm import tqdm
 
 from service.network.backbones import BackboneName, load_imagenet_weights
-from service.network.colorizer import Colorizer, ColorizerConfig
-from training.data import find_photos, split_lab, training_batches
-from training.errors import OtherRunError
-from training.losses import mse
+from service.network.checkpoint import Checkpoint
+from service.network.colorizer import ColorizerConfig
+from training.data import CenterCrops, split_lab, training_batches
+from training.errors import OtherRunError, RecipeError
+from training.log import Entry, Log
+from training.photos import PhotoSet, open_photos
+from training.processes import ALONE, Processes
+from training.quantization import color_histogram
+from training.recipe import Recipe
+from training.run import CHECKPOINT_FILE, Run
+from training.selection import select
 
 logger = logging.getLogger(__name__)
 
-CHECKPOINT_FILE = "checkpoint.pt"
-LOG_FILE = "log.jsonl"
+SELECTION_FILE = "selection.npz"
+"""What was found out about the photographs, in the run's folder: not to be found out again."""
+
 SAVE_EVERY_S = 180.0
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """The hyperparameters of one run; stored with its checkpoints and in the model's config."""
-
-    seed: int = 0
-    batch_size: int = 16
-    learning_rate: float = 8e-4
-    # The trunk already knows ImageNet; it is bent, not broken.
-    backbone_learning_rate: float = 8e-5
-    weight_decay: float = 1e-2
-    warm_up: float = 0.03  # share of the run
-    clip_norm: float = 1.0
-    ema_decay: float = 0.998
-
-
-class Run:
-    """One training run: network, averaged network, optimizer, and how far it has come."""
-
-    def __init__(self, config: ColorizerConfig, recipe: Recipe) -> None:
-        torch.manual_seed(recipe.seed)
-        self.config = config
-        self.recipe = recipe
-        self.seconds = 0.0
-        self.photos_seen = 0
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        # Processors without it emulate bfloat16, slowly. (There is no public name for the question in all of the torch
-        # versions permitted.)
-        self.bfloat16 = self.device == "cuda" or torch.cpu._is_avx512_bf16_supported()
-        self.model = Colorizer(config).to(memory_format=torch.channels_last).to(self.device)
-        average = get_ema_multi_avg_fn(recipe.ema_decay)  # type: ignore[no-untyped-call]
-        self.ema = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
-        self.optimizer = torch.optim.AdamW(self._parameter_groups())
-
-    def _parameter_groups(self) -> list[dict[str, Any]]:
-        """Four groups: trunk or not, decayed (matrices) or not (biases and norms)."""
-        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-        for name, parameter in self.model.named_parameters():
-            groups.setdefault((name.startswith("backbone."), parameter.ndim > 1), []).append(parameter)
-        return [
-            {
-                "params": parameters,
-                "initial_lr": self.recipe.backbone_learning_rate if in_backbone else self.recipe.learning_rate,
-                "weight_decay": self.recipe.weight_decay if decayed else 0.0,
-            }
-            for (in_backbone, decayed), parameters in groups.items()
-        ]
-
-    def step(self, rgb: torch.Tensor, progress: float) -> float:
-        """One optimizer step on uint8 sRGB (B, 3, 224, 224) at `progress` in [0, 1]; returns the loss."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * learning_rate_factor(progress, self.recipe.warm_up)
-        lightness, target = split_lab(rgb.to(self.device))
-        self.model.train()
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.bfloat16):
-            predicted = self.model(lightness.to(memory_format=torch.channels_last))
-        loss = mse(predicted.float(), target)
-        self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
-        self.optimizer.step()
-        self.ema.update_parameters(self.model)
-        self.photos_seen += len(rgb)
-        return loss.item()
-
-    def averaged(self) -> Colorizer:
-        """The network with its averaged weights: what is worth keeping."""
-        return cast(Colorizer, self.ema.module)
-
-    def save(self, file: Path) -> None:
-        """Writes everything needed to go on; the old file is replaced only by a whole new one."""
-        state = {
-            "config": asdict(self.config),
-            "recipe": asdict(self.recipe),
-            "seconds": self.seconds,
-            "photos_seen": self.photos_seen,
-            "model": self.model.state_dict(),
-            "ema": self.ema.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "rng": torch.get_rng_state(),
-        }
-        partial = file.with_suffix(".partial")
-        with partial.open("wb") as stream:
-            torch.save(state, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(file)
-
-    @classmethod
-    def load(cls, file: Path) -> "Run":
-        """Reads what `save` wrote; the file cannot run code (weights_only)."""
-        with torch.serialization.safe_globals([BackboneName]):
-            state = torch.load(file, map_location="cpu", weights_only=True)
-        run = cls(ColorizerConfig(**state["config"]), Recipe(**state["recipe"]))
-        run.seconds, run.photos_seen = state["seconds"], state["photos_seen"]
-        run.model.load_state_dict(state["model"])
-        run.ema.load_state_dict(state["ema"])
-        run.optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["rng"])
-        return run
-
-
-def learning_rate_factor(progress: float, warm_up: float) -> float:
-    """Linear warm-up, then half a cosine down to zero; `progress` in [0, 1]."""
-    if progress < warm_up:
-        return progress / warm_up
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warm_up) / (1 - warm_up))))
+VALIDATION_PHOTOS = 512
+"""More would tell little more, and they stay in memory: these are 77 MB."""
 
 
 def fit(
-    backbone: BackboneName, photos: Path, backbone_weights: Path | None, minutes: float, out: Path, seed: int
+    backbone: BackboneName,
+    photos: Path,
+    recipe: Recipe,
+    out: Path,
+    seed: int = 0,
+    initial: Path | None = None,
+    backbone_weights: Path | None = None,
+    processes: Processes = ALONE,
+    save_every_s: float = SAVE_EVERY_S,
 ) -> Run:
-    """Trains until `minutes` of training time are used, those of earlier, interrupted calls counted in.
+    """Trains until the recipe's photographs are seen, those of earlier, interrupted calls counted in.
 
-    Writes `out`/checkpoint.pt every three minutes, on SIGTERM and at the end, and a line of loss to
-    `out`/log.jsonl with every save. Called again with the same `out`, it goes on where the last one was saved.
+    `initial`: folder of a model with the same backbone whose weights are the start; None: an ImageNet trunk
+    (`backbone_weights`, else the hub's), all else untrained.
+
+    A part of the photographs is held back (`select`), and the averaged network's loss on it, `Run.validation_loss`, is
+    measured as often as the recipe says. Where the folder is too small to hold any back, that is left out.
+
+    Writes `out`/checkpoint.pt every `save_every_s` seconds of training, after every validation, on SIGTERM or Ctrl-C
+    and at the end, and with each a row of `out`/log.csv, the same as TensorBoard events. Called again with the same
+    `out`, it goes on where the last one was saved, whatever had ended it.
+
+    The same seed, photographs and start give the same weights to the last bit, interrupted or not, on the same kind
+    of processor with the same versions of the libraries and the same number of threads (OMP_NUM_THREADS): sums taken
+    in another order round otherwise. On GPUs that order is not fixed, and runs differ in the last bits from the first
+    step on. The number of processes does not change which crops a step sees, but batch norm then works on parts.
 
     Raises:
-        NoPhotosError: The folder holds no photographs.
+        NoPhotosError: The folder holds no photographs, or none to train on.
+        PhotoSetError: It holds a packed set, or arrays, that are not whole.
+        RecipeError: Its batches cannot be divided evenly between the processes.
         BackboneWeightsError: No ImageNet weights for the trunk.
-        OtherRunError: `out` holds a run with another backbone or seed.
+        CheckpointError: `initial` holds no such model.
+        OtherRunError: `out` holds a run with another backbone, recipe or seed.
     """
-    files = find_photos(photos)
-    out.mkdir(parents=True, exist_ok=True)
+    if recipe.batch_size % processes.count:
+        raise RecipeError(f"{processes.count} processes cannot share a batch_size of {recipe.batch_size} evenly")
+    photo_set = open_photos(photos)
     checkpoint = out / CHECKPOINT_FILE
     if checkpoint.exists():
         run = Run.load(checkpoint)
-        if (run.config.backbone, run.recipe.seed) != (backbone, seed):
-            raise OtherRunError(f"{out} holds a run of {run.config.backbone} with seed {run.recipe.seed}: name another")
+        if (run.config.backbone, run.recipe, run.seed) != (backbone, recipe, seed):
+            raise OtherRunError(
+                f"{out} holds a run of {run.config.backbone} with seed {run.seed} and the recipe "
+                f"{run.recipe.model_dump_json(exclude_defaults=True)}: name another folder, or go on with these"
+            )
+        if run.finished:
+            return run
         logger.info("resuming at %.1f minutes, %d photographs seen", run.seconds / 60, run.photos_seen)
+        selection = processes.from_first(lambda: select(photo_set, out / SELECTION_FILE))
     else:
-        run = Run(ColorizerConfig(backbone), Recipe(seed=seed))
-        load_imagenet_weights(run.model.backbone, backbone, backbone_weights)
-    batches = iter(training_batches(files, run.recipe.batch_size, run.recipe.seed, run.photos_seen))
-    budget = minutes * 60
-    losses: list[float] = []
-    last_save = run.seconds
-
-    def save() -> None:
-        run.save(checkpoint)
-        _log(out / LOG_FILE, run, losses)
-
-    bar = tqdm(total=round(budget), initial=round(run.seconds), unit="s", bar_format=_BAR)
-    with bar, _stop_requests() as stop:
-        while run.seconds < budget and not stop.is_set():
-            started = time.monotonic()
-            losses.append(run.step(next(batches), run.seconds / budget))
-            run.seconds += time.monotonic() - started
-            bar.n = min(round(budget), round(run.seconds))
-            bar.set_postfix_str(f"{run.photos_seen} photographs, loss {sum(losses) / len(losses):.5f}")
-            if run.seconds - last_save > SAVE_EVERY_S:
-                save()
-                losses, last_save = [], run.seconds
-        if losses:
-            save()
+        # Before the long survey, so that a missing model is soon known.
+        start = None if initial is None else Checkpoint.load(initial, backbone)
+        selection = processes.from_first(lambda: select(photo_set, out / SELECTION_FILE))
+        histogram = processes.from_first(lambda: sample_histogram(photo_set, selection.train, seed))
+        # A saturation was fitted to the weights of before.
+        config = replace(start.config.network, saturation_gain=1.0, saturation_exponent=0.0) if start else None
+        run = Run(config or ColorizerConfig(backbone), recipe, seed, histogram)
+        if start is None:
+            load_imagenet_weights(run.model.backbone, backbone, backbone_weights)
+        else:
+            run.start_from(start.colorizer)
+            run.provenance["initial"] = start.config.tag
+    run.provenance["photographs"] = {
+        "train": len(selection.train),
+        "validation": len(selection.validation),
+        "unreadable": selection.unreadable,
+        "near_grey": selection.near_grey,
+    }
+    validation = None
+    if processes.first and selection.validation:
+        validation = validation_crops(photo_set, selection.validation)
+    elif processes.first:
+        logger.warning("too few photographs to hold some back: there will be no validation losses")
+    run.distribute(processes)
+    batches = training_batches(photo_set, selection.train, recipe.batch_size, seed, run.photos_seen, recipe.film_share)
+    _train(run, processes.part_of(batches), validation, out, save_every_s)
     return run
 
 
-_BAR = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} s [{elapsed}<{remaining}] {postfix}"
+def sample_histogram(photos: PhotoSet, indices: list[int], seed: int) -> Tensor:
+    """How often each cell of the ab plane occurs in the first crops of the seeded stream."""
+    batches = iter(training_batches(photos, indices, 16, seed, 0, 0.0))
+    return torch.stack([color_histogram(split_lab(next(batches)[0])[1]) for _ in range(32)]).sum(dim=0)
 
 
-def _log(file: Path, run: Run, losses: list[float]) -> None:
-    entry = {"minutes": run.seconds / 60, "photos_seen": run.photos_seen, "loss": sum(losses) / len(losses)}
-    with file.open("a") as stream:
-        stream.write(json.dumps(entry) + "\n")
+def validation_crops(photos: PhotoSet, indices: list[int]) -> Tensor:
+    """Centre crops of at most `VALIDATION_PHOTOS` photographs, spread evenly: uint8 sRGB (N, 3, 224, 224)."""
+    crops = CenterCrops(photos, indices[:: -(-len(indices) // VALIDATION_PHOTOS)])
+    return torch.stack([crops[index] for index in range(len(crops))])
+
+
+def _train(
+    run: Run, batches: Iterable[tuple[Tensor, Tensor]], validation: Tensor | None, out: Path, save_every_s: float
+) -> None:
+    """`validation`: `validation_crops`; None: there are none, or this is not the process that validates."""
+    window: list[float] = []
+    saved_at = run.seconds
+    first = run.processes.first
+    with ExitStack() as stack:
+        log = stack.enter_context(Log(out, run.photos_seen)) if first else None
+        bar = stack.enter_context(
+            tqdm(total=run.recipe.photographs, initial=run.photos_seen, unit="photo", disable=not first)
+        )
+        stop = stack.enter_context(_stop_requests())
+
+        def save(validation_loss: float | None) -> None:
+            nonlocal saved_at
+            if log is not None:
+                loss = sum(window) / len(window)
+                log.add(Entry(run.seconds / 60, run.photos_seen, loss, validation_loss, run.learning_rate))
+                run.save(out / CHECKPOINT_FILE)
+            window.clear()
+            saved_at = run.seconds
+
+        stream = iter(batches)
+        # A signal reaches the processes at different moments, and only the first knows how validations go.
+        while not run.processes.any(run.finished or stop.is_set()):
+            started, seen = time.monotonic(), run.photos_seen
+            window.append(run.step(*next(stream)))
+            run.seconds += time.monotonic() - started
+            bar.update(run.photos_seen - seen)
+            bar.set_postfix_str(f"loss {sum(window) / len(window):.5f}")
+            every = run.recipe.validate_every
+            if validation is not None and (run.finished or run.photos_seen // every > seen // every):
+                validation_loss = run.validation_loss(validation)
+                run.judge(validation_loss)
+                save(validation_loss)
+            elif run.seconds - saved_at > save_every_s:
+                save(None)
+        if window:
+            save(None)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from service.network.decoder import Decoder
 from service.network.encoder import Encoder
 from service.network.fusion import Fusion
 from service.network.preprocessing import AB_SCALE, Preprocessing
+from service.network.saturation import saturate
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class ColorizerConfig:
     fusion_width: int = 512
     decoder_widths: tuple[int, int, int, int] = (256, 128, 64, 32)
     dropout: float = 0.1
+    saturation_gain: float = 1.0
+    saturation_exponent: float = 0.0
 
 
 class Colorizer(nn.Module):
@@ -47,6 +50,6 @@ class Colorizer(nn.Module):
 
     @torch.inference_mode()
     def predict(self, lightness: Tensor) -> Tensor:
-        """L* (B, 1, 224, 224) in [0, 100] → a*, b* (B, 2, 224, 224) in (-128, 128), float32."""
+        """L* (B, 1, 224, 224) in [0, 100] → a*, b* (B, 2, 224, 224), float32, with the calibrated saturation."""
         ab: Tensor = self(lightness)
-        return ab.float() * AB_SCALE
+        return saturate(ab.float() * AB_SCALE, self.config.saturation_gain, self.config.saturation_exponent)

@@ -1,167 +1,220 @@
-import json
+import csv
 import os
 import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from textwrap import dedent
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from service.network.backbones import BackboneName, BackboneWeightsError
 from service.network.checkpoint import Checkpoint
-from service.network.colorizer import ColorizerConfig
+from tests.unit.training.tiny import tiny_recipe, tiny_run
 from training.__main__ import main
-from training.data import TrainingCrops, find_photos
-from training.errors import OtherRunError
-from training.fit import CHECKPOINT_FILE, Recipe, Run, fit, learning_rate_factor
+from training.errors import OtherRunError, RecipeError
+from training.fit import fit
+from training.log import LOG_FILE
+from training.processes import Processes
+from training.recipe import Recipe
+from training.run import CHECKPOINT_FILE, Run
 
 MOBILENET = BackboneName.MOBILENET_V2
-TINY = ColorizerConfig(MOBILENET, (4, 8, 8, 8, 8), 8, (8, 8, 4, 4), 0.0)
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def many_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty small ones of blurred random colours: enough for some to be held back."""
+    folder = tmp_path_factory.mktemp("many")
+    rng = np.random.default_rng(0)
+    for index in range(60):
+        blots = Image.fromarray(rng.integers(0, 256, (5, 5, 3), dtype=np.uint8))
+        blots.resize((64, 64), Image.Resampling.BICUBIC).save(folder / f"{index:02}.png")
+    return folder
 
 
 @pytest.fixture
-def batch(photos: Path) -> torch.Tensor:
-    crops = TrainingCrops(find_photos(photos), seed=0)
-    return torch.stack([crops[index, index] for index in range(4)])
+def begun(tmp_path: Path) -> Path:
+    """The folder of a run with a tiny network that has seen nothing yet."""
+    tiny_run().save(tmp_path / CHECKPOINT_FILE)
+    return tmp_path
 
 
-def test_the_learning_rate_warms_up_and_cools_down_to_zero() -> None:
-    assert learning_rate_factor(0, 0.1) == 0
-    assert learning_rate_factor(0.05, 0.1) == pytest.approx(0.5)
-    assert learning_rate_factor(0.1, 0.1) == pytest.approx(1)
-    assert learning_rate_factor(0.55, 0.1) == pytest.approx(0.5)
-    assert learning_rate_factor(1, 0.1) == pytest.approx(0)
-    assert learning_rate_factor(1.1, 0.1) == pytest.approx(0)
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / LOG_FILE).open(newline="") as stream:
+        return list(csv.DictReader(stream))
 
 
-def test_steps_learn(batch: torch.Tensor) -> None:
-    run = Run(TINY, Recipe(learning_rate=3e-3))
-    losses = [run.step(batch, 0.1) for _ in range(25)]
-    assert losses[-1] < 0.7 * losses[0]
-    assert run.photos_seen == 100
+def begin(folder: Path, **changes: Any) -> Recipe:
+    folder.mkdir(exist_ok=True)
+    run = tiny_run(**changes)
+    run.save(folder / CHECKPOINT_FILE)
+    return run.recipe
 
 
-def test_the_backbone_learns_more_slowly(batch: torch.Tensor) -> None:
-    run = Run(TINY, Recipe())
-    run.step(batch, 0.5)
-    rates = {group["lr"] for group in run.optimizer.param_groups}
-    assert max(rates) == pytest.approx(10 * min(rates))
+def read_until(process: subprocess.Popen[bytes], text: bytes) -> None:
+    """Reads a process's standard error up to a text; then goes on reading it, so that the pipe cannot fill up."""
+    assert process.stderr is not None
+    heard = b""
+    while text not in heard:
+        piece = os.read(process.stderr.fileno(), 1024)
+        assert piece, heard.decode()  # or it has died
+        heard += piece
+    threading.Thread(target=process.stderr.read, daemon=True).start()
 
 
-def test_norms_and_biases_are_not_decayed() -> None:
-    for group in Run(TINY, Recipe()).optimizer.param_groups:
-        assert all((parameter.ndim > 1) == (group["weight_decay"] > 0) for parameter in group["params"])
+def test_a_run_is_validated_logged_and_says_what_it_saw(many_photos: Path, tmp_path: Path) -> None:
+    recipe = begin(tmp_path, photographs=20, validate_every=8)
+    run = fit(MOBILENET, many_photos, recipe, tmp_path)
+    assert run.photos_seen == 20
+    assert [row["photos_seen"] for row in rows(tmp_path)] == ["8", "16", "20"]
+    assert all(0 < float(row["loss"]) < 1 and 0 < float(row["validation_loss"]) < 1 for row in rows(tmp_path))
+    assert float(rows(tmp_path)[-1]["learning_rate"]) == 0
+    assert any(tmp_path.glob("events.out.tfevents.*"))
+    saved = Run.load(tmp_path / CHECKPOINT_FILE)
+    assert (saved.photos_seen, saved.best_loss) == (20, min(float(row["validation_loss"]) for row in rows(tmp_path)))
+    counts = saved.provenance["photographs"]
+    assert counts["train"] + counts["validation"] == 60
+    assert counts["validation"] > 0
+    assert counts["unreadable"] == counts["near_grey"] == 0
 
 
-def test_the_average_follows_the_weights(batch: torch.Tensor) -> None:
-    run = Run(TINY, Recipe(ema_decay=0.5))
-    for _ in range(3):
-        run.step(batch, 0.1)
-    live, averaged = run.model.decoder.head.weight, run.averaged().decoder.head.weight
-    assert averaged.any()
-    assert not torch.equal(live, averaged)
+def test_a_few_photographs_are_all_trained_on(photos: Path, begun: Path, caplog: pytest.LogCaptureFixture) -> None:
+    fit(MOBILENET, photos, tiny_recipe(), begun)
+    assert "too few photographs" in caplog.text
+    assert [(row["photos_seen"], row["validation_loss"]) for row in rows(begun)] == [("12", "")]
 
 
-def test_a_resumed_run_goes_on_exactly(batch: torch.Tensor, tmp_path: Path) -> None:
-    run = Run(TINY, Recipe(seed=5))
-    run.step(batch, 0.1)
-    run.seconds = 12.5
-    run.save(tmp_path / CHECKPOINT_FILE)
-    resumed = Run.load(tmp_path / CHECKPOINT_FILE)
-    assert (resumed.config, resumed.recipe, resumed.seconds, resumed.photos_seen) == (TINY, run.recipe, 12.5, 4)
-    assert [run.step(batch, 0.2) for _ in range(2)] == pytest.approx(
-        [resumed.step(batch, 0.2) for _ in range(2)], rel=1e-5
-    )
+def test_a_run_can_stop_early(many_photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = begin(tmp_path, photographs=400, validate_every=4, patience=1)
+    losses = iter([0.3, 0.2, 0.4])
+    monkeypatch.setattr(Run, "validation_loss", lambda _run, _rgb: next(losses))
+    assert fit(MOBILENET, many_photos, recipe, tmp_path).photos_seen == 12
+    assert fit(MOBILENET, many_photos, recipe, tmp_path).photos_seen == 12
+    assert [row["validation_loss"] for row in rows(tmp_path)] == ["0.3", "0.2", "0.4"]
 
 
-def test_fit_writes_a_checkpoint_and_a_log_and_resumes(photos: Path, trunk_weights: Path, tmp_path: Path) -> None:
-    first = fit(MOBILENET, photos, trunk_weights, minutes=0.02, out=tmp_path, seed=0)
-    assert first.seconds >= 1.2
-    second = fit(MOBILENET, photos, trunk_weights, minutes=first.seconds / 60 + 0.01, out=tmp_path, seed=0)
-    assert second.photos_seen > first.photos_seen
-    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert [line["photos_seen"] for line in lines] == [first.photos_seen, second.photos_seen]
-    assert all(0 < line["loss"] < 1 for line in lines)
+def test_kill_9_loses_nothing_but_minutes(many_photos: Path, tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    changes = {"photographs": 28, "validate_every": 12}
+    recipe = begin(whole, **changes)
+    begin(killed, **changes)
+    script = dedent(f"""
+        from pathlib import Path
+        from service.network.backbones import BackboneName
+        from tests.unit.training.tiny import tiny_recipe
+        from training.fit import fit
+        recipe = tiny_recipe(**{changes!r})
+        fit(BackboneName.MOBILENET_V2, Path({str(many_photos)!r}), recipe, Path({str(killed)!r}), save_every_s=0)
+    """)
+    # Sums are taken in the same order only by as many threads.
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, env=environment) as process:
+        read_until(process, b" 16/28 ")  # what was seen before is in a checkpoint
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert 12 <= Run.load(killed / CHECKPOINT_FILE).photos_seen < 28
+    (killed / "checkpoint.partial").write_bytes(b"half of one")
+    resumed = fit(MOBILENET, many_photos, recipe, killed, save_every_s=0)
+    expected = fit(MOBILENET, many_photos, recipe, whole)
+    for ours, theirs in ((resumed.model, expected.model), (resumed.averaged(), expected.averaged())):
+        pairs = zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True)
+        assert all(torch.equal(first, second) for first, second in pairs)
+    assert [int(row["photos_seen"]) for row in rows(killed)] == list(range(4, 29, 4))
+    validations = [
+        [row["validation_loss"] for row in rows(folder) if row["validation_loss"]] for folder in (whole, killed)
+    ]
+    assert validations[0] == validations[1]
 
 
-@pytest.mark.parametrize(("backbone", "seed"), [(BackboneName.RESNET101, 0), (MOBILENET, 1)])
-def test_a_run_is_not_resumed_as_another(backbone: BackboneName, seed: int, photos: Path, tmp_path: Path) -> None:
-    Run(TINY, Recipe(seed=0)).save(tmp_path / CHECKPOINT_FILE)
-    with pytest.raises(OtherRunError, match="mobilenet_v2 with seed 0"):
-        fit(backbone, photos, None, minutes=1, out=tmp_path, seed=seed)
+def test_sigterm_saves_and_exits(photos: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "long.toml"
+    recipe.write_text("photographs = 1_000_000\nbatch_size = 4\ncrop_size = 32\n")
+    out = tmp_path / "run"
+    begin(out, photographs=1_000_000)
+    command = [sys.executable, "-m", "training", "fit", "--backbone", "mobilenet_v2", "--photos", str(photos)]
+    command += ["--recipe", str(recipe), "--out", str(out)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, cwd=ROOT) as process:
+        read_until(process, b" 4/1000000 ")
+        process.terminate()
+    assert process.returncode == 0
+    photos_seen = Run.load(out / CHECKPOINT_FILE).photos_seen
+    assert photos_seen >= 4
+    assert [int(row["photos_seen"]) for row in rows(out)] == [photos_seen]
 
 
-def test_signal_handlers_are_given_back(photos: Path, tmp_path: Path) -> None:
-    Run(TINY, Recipe()).save(tmp_path / CHECKPOINT_FILE)
+@pytest.mark.parametrize(
+    ("backbone", "recipe", "seed"),
+    [(BackboneName.RESNET101, {}, 0), (MOBILENET, {}, 1), (MOBILENET, {"photographs": 16}, 0)],
+    ids=["backbone", "seed", "recipe"],
+)
+def test_a_run_is_not_resumed_as_another(
+    backbone: BackboneName, recipe: dict[str, int], seed: int, photos: Path, begun: Path
+) -> None:
+    with pytest.raises(OtherRunError, match=r'mobilenet_v2 with seed 0 .*"photographs":12'):
+        fit(backbone, photos, tiny_recipe(**recipe), begun, seed)
+
+
+def test_a_finished_run_is_left_alone_and_signal_handlers_are_given_back(photos: Path, begun: Path) -> None:
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
-    fit(MOBILENET, photos, None, minutes=0.001, out=tmp_path, seed=0)
+    fit(MOBILENET, photos, tiny_recipe(), begun)
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
-
-
-def test_a_finished_run_is_left_alone(photos: Path, trunk_weights: Path, tmp_path: Path) -> None:
-    done = fit(MOBILENET, photos, trunk_weights, minutes=0.01, out=tmp_path, seed=0)
-    again = fit(MOBILENET, photos, trunk_weights, minutes=0.01, out=tmp_path, seed=0)
-    assert again.photos_seen == done.photos_seen
+    files = {file: file.stat().st_mtime_ns for file in begun.iterdir()}
+    assert fit(MOBILENET, photos, tiny_recipe(), begun).photos_seen == 12
+    assert {file: file.stat().st_mtime_ns for file in begun.iterdir()} == files
 
 
 def test_a_missing_trunk_stops_before_training(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(BackboneWeightsError):
-        fit(MOBILENET, photos, tmp_path / "none.safetensors", minutes=1, out=tmp_path / "run", seed=0)
+        fit(MOBILENET, photos, tiny_recipe(), tmp_path / "run", backbone_weights=tmp_path / "none.safetensors")
 
 
-def test_sigterm_saves_and_exits(photos: Path, trunk_weights: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "training", "fit", "--backbone", "mobilenet_v2", "--photos", str(photos)]
-    command += ["--backbone-weights", str(trunk_weights), "--minutes", "60", "--out", str(tmp_path / "run")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, env=os.environ | {"PYTHONUNBUFFERED": "1"})
-    assert process.stderr is not None
-    progress = b""
-    while b"photographs" not in progress:  # the first step is done
-        piece = os.read(process.stderr.fileno(), 1024)
-        assert piece, progress  # or it has died
-        progress += piece
-    process.send_signal(signal.SIGTERM)
-    reader = threading.Thread(target=process.communicate)  # the pipe must not fill up
-    reader.start()
-    reader.join(60)
-    assert process.returncode == 0
-    assert Run.load(tmp_path / "run" / CHECKPOINT_FILE).photos_seen > 0
+def test_a_batch_must_be_divisible(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="3 processes cannot share a batch_size of 4"):
+        fit(MOBILENET, photos, tiny_recipe(), tmp_path, processes=Processes(0, 3))
 
 
-def test_the_command_line_goes_from_photographs_to_a_measured_model(
-    photos: Path, trunk_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_the_command_line_goes_from_photographs_to_a_model_and_on_from_it(
+    photos: Path, trunk_weights: Path, tmp_path: Path
 ) -> None:
-    run, store = str(tmp_path / "run"), tmp_path / "store"
-    fitting = ["fit", "--backbone", "mobilenet_v2", "--photos", str(photos), "--out", run, "--minutes", "0.02"]
-    assert main([*fitting, "--backbone-weights", str(trunk_weights)]) == 0
-    assert main(["export", "--run", run, "--store", str(store), "--version", "0.1.0"]) == 0
-    assert main(["export", "--run", run, "--store", str(store), "--version", "0.2.0"]) == 1  # never over another
-    model = store / "mobilenet_v2"
-    assert Checkpoint.load(model).config.version == "0.1.0"
-    assert main(["evaluate", "--model", str(model), "--photos", str(photos), "--save"]) == 0
-    table = capsys.readouterr().out
-    assert "| grey |" in table
-    checkpoint = Checkpoint.load(model, MOBILENET)
-    assert checkpoint.config.training["photos_seen"] > 0
-    assert checkpoint.config.training["recipe"]["loss"] == "mse"
-    assert checkpoint.metrics["digest"] == checkpoint.config.digest
-    assert checkpoint.metrics["set"] == {"photos": 6}
+    recipe, store = tmp_path / "short.toml", tmp_path / "store"
+    recipe.write_text("batch_size = 2\ncrop_size = 32\n")
+    fitting = ["fit", "--backbone", "mobilenet_v2", "--photos", str(photos), "--recipe", str(recipe)]
+    fitting += ["--photographs", "2"]
+    first, second = str(tmp_path / "first"), str(tmp_path / "second")
+    assert main([*fitting, "--out", first, "--backbone-weights", str(trunk_weights)]) == 0
+    assert main(["export", "--run", first, "--store", str(store), "--version", "0.1.0"]) == 0
+    assert main(["export", "--run", first, "--store", str(store), "--version", "0.2.0"]) == 1  # never over another
+    begin_from = Checkpoint.load(store / "mobilenet_v2", MOBILENET).config
+    assert begin_from.training["photos_seen"] == 2
+    assert begin_from.training["photographs"]["train"] + begin_from.training["photographs"]["validation"] == 6
+    assert main([*fitting, "--out", second, "--initial", str(store / "mobilenet_v2")]) == 0
+    assert Run.load(Path(second) / CHECKPOINT_FILE).provenance["initial"] == begin_from.tag
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "complaint"),
     [
-        ["fit", "--backbone", "mobilenet_v2", "--photos", "nowhere", "--out", "run"],
-        ["export", "--run", "nowhere", "--store", "store", "--version", "1"],
-        ["evaluate", "--model", "mobilenet_v2", "--photos", "nowhere"],
+        (["fit", "--backbone", "mobilenet_v2", "--photos", "nowhere", "--out", "run"], "no photographs"),
+        (["fit", "--backbone", "mobilenet_v2", "--photos", ".", "--out", "run", "--recipe", "magic"], "no recipe"),
+        (["export", "--run", "nowhere", "--store", "store", "--version", "1"], "no checkpoint.pt in nowhere"),
     ],
 )
 def test_mistakes_are_one_clear_line(
-    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    complaint: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 1
     error = capsys.readouterr().err
-    assert error.startswith("error: no ")
+    assert error.startswith(f"error: {complaint}")
     assert error.count("\n") == 1

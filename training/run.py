@@ -1,0 +1,240 @@
+"""One training run: everything that changes while a network learns, and its file."""
+
+import math
+import os
+import random
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from service.network.backbones import BackboneName
+from service.network.colorizer import Colorizer, ColorizerConfig
+from service.network.preprocessing import INPUT_SIZE
+from training import losses
+from training.data import split_lab
+from training.processes import ALONE, Processes
+from training.quantization import QuantizedColorizer, Rarity
+from training.recipe import LossName, Recipe
+
+CHECKPOINT_FILE = "checkpoint.pt"
+
+VALIDATION_BATCH = 16
+
+
+class Run:
+    """Network, averaged network, optimizer, and how far the run has come.
+
+    The random numbers of a step depend on the seed and on the photographs seen before it, on nothing else: two runs
+    with the same steps have the same weights, however often they were interrupted.
+    """
+
+    def __init__(
+        self,
+        config: ColorizerConfig,
+        recipe: Recipe,
+        seed: int,
+        histogram: Tensor,
+        provenance: dict[str, Any] | None = None,
+    ) -> None:
+        """`histogram`: `color_histogram` over a sample of the training photographs.
+
+        `provenance`: what an exported model says beside recipe, seed and duration about where it comes from; JSON.
+        """
+        torch.manual_seed(seed)
+        self.config = config
+        self.recipe = recipe
+        self.seed = seed
+        self.histogram = histogram
+        self.provenance = provenance or {}
+        self.seconds = 0.0
+        self.photos_seen = 0
+        self.best_loss = math.inf
+        self.validations_since_best = 0
+        self.best_weights: dict[str, Tensor] = {}
+        self.processes = ALONE
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        # Processors without it emulate bfloat16, slowly. (There is no public name for the question in all of the torch
+        # versions permitted.)
+        self.bfloat16 = self.device == "cuda" or torch.cpu._is_avx512_bf16_supported()
+        network = QuantizedColorizer if recipe.loss is LossName.CLASSIFICATION else Colorizer
+        self.model = network(config).to(memory_format=torch.channels_last).to(self.device)
+        if recipe.backbone_learning_rate == 0:
+            self.model.backbone.requires_grad_(False)
+        self.learner: nn.Module = self.model
+        self.loss = self._loss(Rarity(histogram).to(self.device))
+        average = get_ema_multi_avg_fn(recipe.ema_decay)  # type: ignore[no-untyped-call]
+        self.ema = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
+        self.optimizer = torch.optim.AdamW(self._parameter_groups())
+
+    def _loss(self, rarity: Rarity) -> Callable[[Tensor, Tensor], Tensor]:
+        match self.recipe.loss:
+            case LossName.MSE:
+                return losses.mse
+            case LossName.SMOOTH_L1:
+                return losses.smooth_l1
+            case LossName.RARITY:
+                return partial(losses.rarity_weighted_mse, rarity=rarity)
+            case LossName.MOMENTS:
+                return losses.moments
+            case LossName.CLASSIFICATION:
+                return partial(cast(QuantizedColorizer, self.model).classification_loss, rarity=rarity)
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        """Four groups: trunk or not, decayed (matrices) or not (biases and norms)."""
+        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                groups.setdefault((name.startswith("backbone."), parameter.ndim > 1), []).append(parameter)
+        return [
+            {
+                "params": parameters,
+                "initial_lr": self.recipe.backbone_learning_rate if in_backbone else self.recipe.learning_rate,
+                "weight_decay": self.recipe.weight_decay if decayed else 0.0,
+            }
+            for (in_backbone, decayed), parameters in groups.items()
+        ]
+
+    def start_from(self, colorizer: Colorizer) -> None:
+        """Takes over the weights of another colorizer; what this network has and that one lacks stays as it is."""
+        weights = {name: tensor for name, tensor in colorizer.state_dict().items() if name in self.model.state_dict()}
+        self.model.load_state_dict(weights, strict=False)
+
+    def distribute(self, processes: Processes) -> None:
+        """Makes this one of several copies of the run that learn together, each from its part of every batch.
+
+        To be called in all of the processes, once the weights are those to start or to go on from.
+        """
+        self.processes = processes
+        self.learner = processes.wrap(self.model)
+
+    def step(self, rgb: Tensor, lightness: Tensor) -> float:
+        """One optimizer step on uint8 sRGB (B, 3, 224, 224) seen as L* (B, 1, 224, 224); returns the loss.
+
+        Where the recipe says so, on a random window of them. Of several processes every one is given its part of the
+        batch; the loss is the whole batch's.
+        """
+        rng = random.Random(f"step {self.seed}-{self.photos_seen}")
+        torch.manual_seed(rng.getrandbits(60) + self.processes.rank)
+        top, left = (rng.randint(0, INPUT_SIZE - self.recipe.crop_size) for _ in range(2))
+        window = (..., slice(top, top + self.recipe.crop_size), slice(left, left + self.recipe.crop_size))
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * learning_rate_factor(self.progress, self.recipe.warm_up)
+        _, target = split_lab(rgb[window].to(self.device))
+        self.model.train()
+        if self.recipe.backbone_learning_rate == 0:
+            self.model.backbone.eval()
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.bfloat16):
+            predicted = self.learner(lightness[window].to(self.device, memory_format=torch.channels_last))
+        loss = self.loss(predicted.float(), target)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
+        self.optimizer.step()
+        self.ema.update_parameters(self.model)
+        self.photos_seen += len(rgb) * self.processes.count
+        return self.processes.mean(loss.item())
+
+    @property
+    def learning_rate(self) -> float:
+        """Of all but the trunk, at the next step."""
+        return self.recipe.learning_rate * learning_rate_factor(self.progress, self.recipe.warm_up)
+
+    @property
+    def progress(self) -> float:
+        """How much of the run is done, in [0, 1]."""
+        return min(1.0, self.photos_seen / self.recipe.photographs)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all photographs were seen, or the validation loss has not fallen for as long as the recipe waits."""
+        return self.progress == 1 or self._out_of_patience
+
+    @property
+    def _out_of_patience(self) -> bool:
+        return 0 < self.recipe.patience <= self.validations_since_best
+
+    @torch.inference_mode()
+    def validation_loss(self, rgb: Tensor) -> float:
+        """Mean squared error on ab/128 of the averaged network over uint8 sRGB (N, 3, 224, 224).
+
+        The same whatever the recipe minimises, so that the curves of all recipes can be laid over each other.
+        """
+        colorizer = self.averaged().eval()
+        total = 0.0
+        for start in range(0, len(rgb), VALIDATION_BATCH):
+            batch = rgb[start : start + VALIDATION_BATCH]
+            lightness, target = split_lab(batch.to(self.device))
+            with torch.autocast(self.device, torch.bfloat16, enabled=self.bfloat16):
+                predicted = colorizer(lightness.contiguous(memory_format=torch.channels_last))
+            total += F.mse_loss(predicted.float(), target).item() * len(batch)
+        return total / len(rgb)
+
+    def judge(self, validation_loss: float) -> None:
+        """Takes note of a validation; when patience is at an end, the averaged weights become those of the best."""
+        if validation_loss < self.best_loss:
+            self.best_loss, self.validations_since_best = validation_loss, 0
+            if self.recipe.patience:
+                self.best_weights = {name: tensor.clone() for name, tensor in self.averaged().state_dict().items()}
+            return
+        self.validations_since_best += 1
+        if self._out_of_patience:
+            self.averaged().load_state_dict(self.best_weights)
+
+    def averaged(self) -> Colorizer:
+        """The network with its averaged weights: what is worth keeping."""
+        return cast(Colorizer, self.ema.module)
+
+    def save(self, file: Path) -> None:
+        """Writes everything needed to go on; the old file is replaced only by a whole new one."""
+        state = {
+            "config": asdict(self.config),
+            "recipe": self.recipe.model_dump(mode="json"),
+            "seed": self.seed,
+            "histogram": self.histogram,
+            "provenance": self.provenance,
+            "seconds": self.seconds,
+            "photos_seen": self.photos_seen,
+            "best_loss": self.best_loss,
+            "validations_since_best": self.validations_since_best,
+            "best_weights": self.best_weights,
+            "model": self.model.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        partial_file = file.with_suffix(".partial")
+        with partial_file.open("wb") as stream:
+            torch.save(state, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial_file.replace(file)
+
+    @classmethod
+    def load(cls, file: Path) -> "Run":
+        """Reads what `save` wrote; the file cannot run code (weights_only)."""
+        with torch.serialization.safe_globals([BackboneName]):
+            state = torch.load(file, map_location="cpu", weights_only=True)
+        config, recipe = ColorizerConfig(**state["config"]), Recipe.model_validate(state["recipe"])
+        # Runs begun before there were validations say nothing of them.
+        run = cls(config, recipe, state["seed"], state["histogram"], state.get("provenance"))
+        run.seconds, run.photos_seen = state["seconds"], state["photos_seen"]
+        run.best_loss = state.get("best_loss", math.inf)
+        run.validations_since_best = state.get("validations_since_best", 0)
+        run.best_weights = state.get("best_weights", {})
+        run.model.load_state_dict(state["model"])
+        run.ema.load_state_dict(state["ema"])
+        run.optimizer.load_state_dict(state["optimizer"])
+        return run
+
+
+def learning_rate_factor(progress: float, warm_up: float) -> float:
+    """Linear warm-up, then half a cosine down to zero; `progress` in [0, 1]."""
+    if progress < warm_up:
+        return progress / warm_up
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warm_up) / (1 - warm_up))))
