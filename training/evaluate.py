@@ -1,115 +1,133 @@
 """Measures colorizers on a folder of photographs, beside the answers that need no network."""
 
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from service.imaging import color
 from service.imaging.recompose import recompose
+from service.network.checkpoint import METRICS_FILE
 from service.network.colorizer import Colorizer
 from service.network.preprocessing import AB_SCALE
-from training import metrics
-from training.data import CenterCrops, find_photos, split_lab
+from training.answers import BLEND, GREY, WITHOUT_SATURATION, Answers, StoredModel
+from training.data import CenterCrops, split_lab
 from training.errors import NoPhotosError
+from training.frechet import FeatureExtractor
+from training.photos import open_photos
+from training.pictures import ContactSheets
+from training.scores import TRUTH, ColorFrequencies, Scoreboard, Scores
+from training.tables import REFERENCES
 
 BATCH_SIZE = 16
 
 MIN_COLOR = 1e-3
 """A set whose every |ab/128| is smaller is grey but for float rounding: there is nothing to measure."""
 
-Predict = Callable[[Tensor], Tensor]
-"""L* (B, 1, 224, 224) → ab/128 (B, 2, 224, 224)."""
-
-Scores = dict[str, float]
+SHEET_PHOTOS = 60
+"""Photographs on the contact sheets, spread evenly over the set."""
 
 
-def evaluate(colorizer: Colorizer, photos: Path) -> dict[str, Scores]:
-    """Mean scores over the 224×224 centre crops of all photographs below a folder.
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured, and on how many photographs."""
 
-    The rows: `model`; `grey`, which has no colour; `constant_mean`, the mean colour of these very photographs, so the
-    best any constant can do; `always_b`, which always answers b > a and is there for the accuracy alone.
+    photos: int
+    scores: Scores
+
+
+def evaluate(
+    colorizers: Mapping[str, Colorizer],
+    photos: Path,
+    extractor: FeatureExtractor | None = None,
+    pictures: Path | None = None,
+) -> Evaluation:
+    """Scores of the rows of `Answers`, over the 224×224 centre crops of all photographs below a folder.
+
+    `colorizers`: by the name of their row, in evaluation mode, on the CPU.
+
+    Two more rows: `always_b`, which always answers b > a and is there for the accuracy alone, and `truth`, whose
+    colourfulness the others' is compared with. The photographs are read twice, first for their mean colour, which
+    makes `constant_mean` the best any constant can do, and for how often each colour occurs.
+
+    `extractor`: for the Fréchet distance; None: there is none. `pictures`: folder for contact sheets.
 
     Raises:
         NoPhotosError: The folder holds no photographs, or none with any colour.
         UnreadablePhotoError: One of them cannot be read.
     """
-    crops = CenterCrops(find_photos(photos))
-    mean, largest = _mean_target(crops)
-    if largest < MIN_COLOR:
-        raise NoPhotosError(f"no photograph below {photos} has any colour to compare with")
-    predictors: dict[str, Predict] = {
-        "model": lambda lightness: colorizer.predict(lightness) / AB_SCALE,
-        "grey": lambda lightness: lightness.new_zeros(len(lightness), 2, *lightness.shape[2:]),
-        "constant_mean": lambda lightness: mean.expand(len(lightness), 2, *lightness.shape[2:]),
+    photo_set = open_photos(photos)
+    crops = CenterCrops(photo_set, list(range(len(photo_set))))
+    constant, frequencies = _colors(crops, photos)
+    answers = Answers(colorizers, constant)
+    scoreboard = Scoreboard(len(crops), frequencies.weights(), extractor)
+    sheets = ContactSheets(pictures, [GREY, *answers.served, TRUTH]) if pictures is not None else None
+    shown = set(torch.linspace(0, len(crops) - 1, min(SHEET_PHOTOS, len(crops))).round().int().tolist())
+    first = 0
+    for truth in _batches(crops, "measuring"):
+        lightness, _ = split_lab(truth)
+        scoreboard.add_truth(truth)
+        delivered = {TRUTH: truth}
+        for row, ab in answers.predict(lightness).items():
+            delivered[row] = deliver(lightness, ab)
+            scoreboard.add(row, ab, delivered[row], truth)
+        if sheets is not None:
+            for index in sorted(shown.intersection(range(first, first + len(truth)))):
+                sheets.add({row: batch[index - first] for row, batch in delivered.items()})
+        first += len(truth)
+    if sheets is not None:
+        sheets.finish()
+    return Evaluation(len(crops), scoreboard.scores())
+
+
+def save_metrics(model: StoredModel, evaluation: Evaluation) -> None:
+    """Writes the model's metrics.json: its own rows and those that are no other model's, with date and digest.
+
+    `blend_of` names the two models of the row `blend`, where there is one.
+    """
+    scores = evaluation.scores
+    others = [row for row in scores if row not in REFERENCES and not row.startswith(model.name)]
+    measured: dict[str, Any] = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "digest": model.checkpoint.config.digest,
+        "photos": evaluation.photos,
+        "scores": {row: figures for row, figures in scores.items() if row not in others},
     }
-    sums: dict[str, dict[str, float]] = {name: {} for name in (*predictors, "truth")}
-    always_b = 0.0
-    for rgb in tqdm(_batches(crops), total=-(-len(crops) // BATCH_SIZE), unit="batch"):
-        lightness, target = split_lab(rgb)
-        for name, predict in predictors.items():
-            _add(sums[name], _scores(lightness, predict(lightness), target, rgb))
-        _add(sums["truth"], {"colorfulness": metrics.colorfulness(rgb)})
-        always_b += target.argmax(dim=1).float().mean(dim=(1, 2)).sum().item()
-    means = {name: {key: total / len(crops) for key, total in row.items()} for name, row in sums.items()}
-    for name in predictors:
-        means[name]["colorfulness_ratio"] = means[name]["colorfulness"] / means["truth"]["colorfulness"]
-        means[name]["mse_ratio_to_grey"] = means[name]["mse"] / means["grey"]["mse"]
-    return means | {"always_b": {"channel_argmax_accuracy": always_b / len(crops)}, "set": {"photos": len(crops)}}
+    if BLEND in scores:
+        measured["blend_of"] = [row for row in scores if row not in REFERENCES and WITHOUT_SATURATION not in row]
+    (model.folder / METRICS_FILE).write_text(json.dumps(measured, indent=2) + "\n")
 
 
-def format_table(scores: Mapping[str, Scores]) -> str:
-    """The scores as a Markdown table, a row an answer."""
-    columns = {
-        "mse": "MSE on ab/128",
-        "mse_ratio_to_grey": "÷ grey's",
-        "channel_argmax_accuracy": "channel argmax accuracy",
-        "psnr": "PSNR, dB",
-        "ciede2000": "CIEDE2000",
-        "colorfulness": "colourfulness",
-        "colorfulness_ratio": "÷ truth's",
-    }
-    digits = {"mse": 5, "psnr": 2, "ciede2000": 2, "colorfulness": 1, "colorfulness_ratio": 2}
-    lines = ["| | " + " | ".join(columns.values()) + " |", "|---" * (len(columns) + 1) + "|"]
-    for name in ("model", "grey", "constant_mean", "always_b", "truth"):
-        row = scores[name]
-        cells = (f"{row[key]:.{digits.get(key, 3)}f}" if key in row else "–" for key in columns)
-        lines.append(f"| {name.replace('_', ' ')} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+def deliver(lightness: Tensor, ab: Tensor) -> Tensor:
+    """The pictures as the service would deliver them, gamut handling and rounding included.
+
+    L* (B, 1, H, W), a* and b* (B, 2, H, W) → uint8 sRGB (B, 3, H, W).
+    """
+    pairs = zip(lightness, ab, strict=True)
+    return torch.stack([recompose(one_lightness[0], one_ab, 1.0).permute(2, 0, 1) for one_lightness, one_ab in pairs])
 
 
-def _batches(crops: CenterCrops) -> Iterator[Tensor]:
-    return iter(DataLoader(crops, batch_size=BATCH_SIZE, num_workers=0))
-
-
-def _mean_target(crops: CenterCrops) -> tuple[Tensor, float]:
-    """Mean ab/128 over all pixels, (1, 2, 1, 1), and the largest |ab/128| of any."""
+def _colors(crops: CenterCrops, photos: Path) -> tuple[Tensor, ColorFrequencies]:
+    """Mean a*, b* over all pixels, (1, 2, 1, 1), and how often each colour occurs."""
     total = torch.zeros(1, 2, 1, 1, dtype=torch.float64)
     largest = 0.0
-    for rgb in _batches(crops):
+    frequencies = ColorFrequencies()
+    for rgb in _batches(crops, "counting colours"):
         _, target = split_lab(rgb)
-        total += target.double().mean(dim=(2, 3), keepdim=True).sum(dim=0, keepdim=True)
+        ab = target * AB_SCALE
+        total += ab.double().mean(dim=(2, 3), keepdim=True).sum(dim=0, keepdim=True)
         largest = max(largest, target.abs().max().item())
-    return (total / len(crops)).float(), largest
+        frequencies.add(ab)
+    if largest < MIN_COLOR:
+        raise NoPhotosError(f"no photograph below {photos} has any colour to compare with")
+    return (total / len(crops)).float(), frequencies
 
 
-def _scores(lightness: Tensor, predicted: Tensor, target: Tensor, truth: Tensor) -> dict[str, Tensor]:
-    ab = predicted * AB_SCALE
-    # The pictures as the service would deliver them, gamut handling and rounding included.
-    pictures = zip(lightness, ab, strict=True)
-    rgb = torch.stack([recompose(one_lightness[0], one_ab, 1.0).permute(2, 0, 1) for one_lightness, one_ab in pictures])
-    return {
-        "mse": metrics.squared_error(predicted, target),
-        "channel_argmax_accuracy": metrics.channel_argmax_accuracy(predicted, target),
-        "psnr": metrics.psnr(rgb, truth),
-        "ciede2000": metrics.ciede2000(color.rgb_to_lab(rgb.float() / 255), color.rgb_to_lab(truth.float() / 255)),
-        "colorfulness": metrics.colorfulness(rgb),
-    }
-
-
-def _add(sums: dict[str, float], scores: Mapping[str, Tensor]) -> None:
-    for key, values in scores.items():
-        sums[key] = sums.get(key, 0.0) + values.sum().item()
+def _batches(crops: CenterCrops, doing: str) -> Iterator[Tensor]:
+    return iter(tqdm(DataLoader(crops, batch_size=BATCH_SIZE, num_workers=0), desc=doing, unit="batch"))

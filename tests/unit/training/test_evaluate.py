@@ -1,75 +1,205 @@
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from skimage.color import deltaE_ciede2000, rgb2lab
 
+from service.network.checkpoint import Checkpoint, CheckpointConfig, WeightFile
 from service.network.colorizer import Colorizer
-from training.data import CenterCrops, find_photos, split_lab
-from training.errors import NoPhotosError, UnreadablePhotoError
-from training.evaluate import evaluate, format_table
+from training.__main__ import main
+from training.answers import StoredModel, load_models
+from training.data import CenterCrops, split_lab
+from training.errors import NoModelsError, NoPhotosError, UnreadablePhotoError
+from training.evaluate import Evaluation, deliver, evaluate, save_metrics
+from training.frechet import load_feature_extractor
+from training.photos import open_photos
+from training.scores import Scores
+from training.tables import format_tables
+
+
+def in_memory(colorizer: Colorizer, version: str, folder: Path) -> StoredModel:
+    weights = [WeightFile(file="model.safetensors", size=0, sha256="0" * 64)]
+    config = CheckpointConfig(version=version, network=colorizer.config, weights=weights, training={})
+    return StoredModel(folder, Checkpoint(config, colorizer, {}))
+
+
+def by_name(models: list[StoredModel]) -> dict[str, Colorizer]:
+    return {model.name: model.checkpoint.colorizer for model in models}
 
 
 @pytest.fixture(scope="module")
-def scores(photos: Path, mobilenet_colorizer: Colorizer) -> dict[str, dict[str, float]]:
-    return evaluate(mobilenet_colorizer, photos)
+def models(
+    mobilenet_colorizer: Colorizer, resnet_colorizer: Colorizer, tmp_path_factory: pytest.TempPathFactory
+) -> list[StoredModel]:
+    """One of each backbone; the first with a calibrated saturation."""
+    calibrated = Colorizer(replace(mobilenet_colorizer.config, saturation_gain=1.4, saturation_exponent=0.5)).eval()
+    calibrated.load_state_dict(mobilenet_colorizer.state_dict())
+    folders = [tmp_path_factory.mktemp(name) for name in ("mobilenet", "resnet")]
+    return [in_memory(calibrated, "1.1.0", folders[0]), in_memory(resnet_colorizer, "1.0.0", folders[1])]
 
 
 @pytest.fixture(scope="module")
-def target(photos: Path) -> torch.Tensor:
-    crops = CenterCrops(find_photos(photos))
-    return split_lab(torch.stack([crops[index] for index in range(len(crops))]))[1]
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("pictures") / "sheets"
 
 
-def test_grey_scores_the_power_of_the_colours(scores: dict[str, dict[str, float]], target: torch.Tensor) -> None:
-    assert scores["grey"]["mse"] == pytest.approx(target.square().mean().item(), rel=1e-4)
-    assert scores["grey"]["mse_ratio_to_grey"] == 1
-    assert scores["grey"]["colorfulness"] == pytest.approx(0, abs=0.2)  # single levels, from rounding to 8 bits
+@pytest.fixture(scope="module")
+def evaluation(models: list[StoredModel], photos: Path, trunk_weights: Path, pictures: Path) -> Evaluation:
+    return evaluate(by_name(models), photos, load_feature_extractor(trunk_weights), pictures)
 
 
-def test_the_constant_is_the_best_there_is(scores: dict[str, dict[str, float]], target: torch.Tensor) -> None:
+@pytest.fixture(scope="module")
+def scores(evaluation: Evaluation) -> Scores:
+    return evaluation.scores
+
+
+@pytest.fixture(scope="module")
+def truth(photos: Path) -> torch.Tensor:
+    crops = CenterCrops(open_photos(photos), list(range(6)))
+    return torch.stack([crops[index] for index in range(len(crops))])
+
+
+@pytest.fixture(scope="module")
+def target(truth: torch.Tensor) -> torch.Tensor:
+    return split_lab(truth)[1]
+
+
+def test_rows(scores: Scores, models: list[StoredModel], evaluation: Evaluation) -> None:
+    mobilenet, resnet = (model.name for model in models)
+    assert mobilenet.startswith("mobilenet_v2 1.1.0+")
+    without = f"{mobilenet} without saturation"
+    assert list(scores) == [mobilenet, without, resnet, "blend", "grey", "constant_mean", "always_b", "truth"]
+    assert evaluation.photos == 6
+
+
+def test_grey_scores_the_power_of_the_colours(scores: Scores, target: torch.Tensor) -> None:
+    assert scores["grey"]["mse"]["value"] == pytest.approx(target.square().mean().item(), rel=1e-4)
+    assert scores["grey"]["mse_ratio_to_grey"] == {"value": 1, "low": 1, "high": 1}
+    assert scores["grey"]["colorfulness"]["value"] == pytest.approx(0, abs=0.2)  # single levels, from rounding
+
+
+def test_the_constant_is_the_best_there_is(scores: Scores, target: torch.Tensor) -> None:
     variance = (target - target.mean(dim=(0, 2, 3), keepdim=True)).square().mean().item()
-    assert scores["constant_mean"]["mse"] == pytest.approx(variance, rel=1e-4)
+    assert scores["constant_mean"]["mse"]["value"] == pytest.approx(variance, rel=1e-4)
 
 
-def test_always_b_scores_the_share_of_b(scores: dict[str, dict[str, float]], target: torch.Tensor) -> None:
+def test_always_b_scores_the_share_of_b(scores: Scores, target: torch.Tensor) -> None:
     share = (target[:, 1] > target[:, 0]).float().mean().item()
-    assert scores["always_b"] == {"channel_argmax_accuracy": pytest.approx(share, rel=1e-4)}
-    assert scores["grey"]["channel_argmax_accuracy"] == pytest.approx(1 - share, abs=1e-4)
+    assert scores["always_b"]["channel_argmax_accuracy"]["value"] == pytest.approx(share, rel=1e-4)
+    assert scores["grey"]["channel_argmax_accuracy"]["value"] == pytest.approx(1 - share, abs=1e-4)
 
 
-def test_the_model_is_measured_by_its_own_answers(
-    scores: dict[str, dict[str, float]], target: torch.Tensor, photos: Path, mobilenet_colorizer: Colorizer
+def test_models_are_measured_as_served(scores: Scores, models: list[StoredModel], truth: torch.Tensor) -> None:
+    lightness, target = split_lab(truth)
+    answers = [model.checkpoint.colorizer.predict(lightness) for model in models]
+    rows = {models[0].name: answers[0], models[1].name: answers[1], "blend": (answers[0] + answers[1]) / 2}
+    for row, ab in rows.items():
+        assert scores[row]["mse"]["value"] == pytest.approx((ab / 128 - target).square().mean().item(), rel=1e-3)
+
+
+def test_and_also_without_their_saturation(scores: Scores, models: list[StoredModel], truth: torch.Tensor) -> None:
+    lightness, target = split_lab(truth)
+    with torch.inference_mode():
+        raw = models[0].checkpoint.colorizer(lightness)
+    row = scores[f"{models[0].name} without saturation"]
+    assert row["mse"]["value"] == pytest.approx((raw - target).square().mean().item(), rel=1e-3)
+
+
+def test_differences_are_those_of_the_delivered_pictures(
+    scores: Scores, models: list[StoredModel], truth: torch.Tensor
 ) -> None:
-    crops = CenterCrops(find_photos(photos))
-    lightness, _ = split_lab(torch.stack([crops[index] for index in range(len(crops))]))
-    predicted = mobilenet_colorizer.predict(lightness) / 128
-    assert scores["model"]["mse"] == pytest.approx((predicted - target).square().mean().item(), rel=1e-3)
-    assert scores["model"]["colorfulness_ratio"] > 0
-    assert scores["set"] == {"photos": 6}
+    lightness, _ = split_lab(truth)
+    delivered = deliver(lightness, models[1].checkpoint.colorizer.predict(lightness))
+    pair = (rgb2lab(rgb.permute(0, 2, 3, 1).numpy()) for rgb in (delivered, truth))
+    differences = deltaE_ciede2000(*pair)
+    row = scores[models[1].name]
+    assert row["ciede2000"]["value"] == pytest.approx(differences.mean(), abs=0.01)
+    assert row["ciede2000_p95"]["value"] == pytest.approx(np.percentile(differences, 95), abs=0.06)
 
 
-def test_a_set_without_colour_cannot_measure_any(tmp_path: Path, mobilenet_colorizer: Colorizer) -> None:
+def test_raw_area_is_one_minus_the_mean_error(scores: Scores, target: torch.Tensor) -> None:
+    raw = 1 - (128 * target).square().sum(dim=1).sqrt().mean().item() / 150
+    assert scores["grey"]["auc"]["value"] == pytest.approx(raw, rel=1e-4)
+
+
+def test_figures_lie_in_their_intervals(scores: Scores) -> None:
+    for row in scores.values():
+        for figure in row.values():
+            if "low" in figure:
+                assert figure["low"] <= figure["value"] <= figure["high"]
+    assert "low" not in scores["grey"]["frechet"]  # none rather than a wrong one
+
+
+def test_contact_sheets_are_made_along_the_way(pictures: Path, scores: Scores) -> None:
+    (sheet,) = pictures.iterdir()
+    with Image.open(sheet) as image:
+        columns, lines = 5, 6  # grey, two models, blend, truth
+        assert image.width == columns * 144
+        assert image.height > lines * 144
+
+
+def test_saved_figures_are_the_model_s_own(
+    models: list[StoredModel], evaluation: Evaluation, scores: Scores, tmp_path: Path
+) -> None:
+    save_metrics(models[0], evaluation)
+    saved = json.loads((models[0].folder / "metrics.json").read_text())
+    assert saved["digest"] == models[0].checkpoint.config.digest
+    assert saved["photos"] == 6
+    assert saved["blend_of"] == [model.name for model in models]
+    assert saved["scores"] == {row: figures for row, figures in scores.items() if row != models[1].name}
+
+
+def test_a_store_may_hold_many(model_store: Path, tmp_path: Path, photos: Path) -> None:
+    (model,) = load_models(model_store)
+    assert model.folder == model_store / "mobilenet_v2"
+    measured = evaluate(by_name([model]), photos)
+    assert "blend" not in measured.scores
+    assert "frechet" not in measured.scores["grey"]
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        for file in model.folder.iterdir():
+            (tmp_path / name / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(NoModelsError, match=r"one.*other"):
+        load_models(tmp_path)
+
+
+def test_an_empty_store_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NoModelsError, match=tmp_path.name):
+        load_models(tmp_path)
+
+
+def test_a_set_without_colour_cannot_measure_any(tmp_path: Path, models: list[StoredModel]) -> None:
     grey = np.tile(np.linspace(20, 230, 256).astype(np.uint8), (256, 1))
     Image.fromarray(grey).save(tmp_path / "grey.png")
     with pytest.raises(NoPhotosError, match="any colour"):
-        evaluate(mobilenet_colorizer, tmp_path)
+        evaluate(by_name(models), tmp_path)
 
 
-def test_a_photograph_that_cannot_be_read_is_named(tmp_path: Path, mobilenet_colorizer: Colorizer) -> None:
+def test_a_photograph_that_cannot_be_read_is_named(tmp_path: Path, models: list[StoredModel]) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"not a photograph")
     with pytest.raises(UnreadablePhotoError, match=r"broken\.jpg"):
-        evaluate(mobilenet_colorizer, tmp_path)
+        evaluate(by_name(models), tmp_path)
 
 
-def test_the_table_has_a_row_for_every_answer(scores: dict[str, dict[str, float]]) -> None:
-    lines = format_table(scores).splitlines()
-    assert [line.split(" | ")[0].strip("| ") for line in lines[2:]] == [
-        "model",
-        "grey",
-        "constant mean",
-        "always b",
-        "truth",
-    ]
-    assert len({line.count("|") for line in lines}) == 1
+def test_tables_have_a_row_for_every_answer(scores: Scores, models: list[StoredModel]) -> None:
+    errors, colors = (table.splitlines() for table in format_tables(scores).split("\n\n"))
+    answers = [models[0].name, f"{models[0].name} without saturation", models[1].name]
+    for table, last in ((errors, "always b"), (colors, "truth")):
+        names = [line.split(" | ")[0].strip("| ") for line in table[2:]]
+        assert names == [*answers, "blend", "grey", "constant mean", last]
+        assert len({line.count("|") for line in table}) == 1
+
+
+def test_cells_show_intervals() -> None:
+    table = format_tables({"grey": {"mse": {"value": 0.01914, "low": 0.0181, "high": 0.0203}}})
+    assert "| grey | 0.0191 [0.0181, 0.0203] | – |" in table
+
+
+def test_runs_without_a_folder_for_their_curves_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--photos", "photos", "--runs", "runs"])
+    assert "--pictures" in capsys.readouterr().err

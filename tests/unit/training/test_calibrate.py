@@ -1,0 +1,67 @@
+from dataclasses import replace
+from pathlib import Path
+from shutil import copy
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from service.network.checkpoint import Checkpoint, save_checkpoint
+from service.network.colorizer import Colorizer
+from training import metrics
+from training.calibrate import calibrate
+from training.data import CenterCrops, split_lab
+from training.errors import NoPhotosError, UnreachableColorError
+from training.evaluate import deliver
+from training.photos import open_photos
+
+
+@pytest.fixture
+def model(tmp_path: Path, mobilenet_colorizer: Colorizer) -> Path:
+    """Calibrated before, badly, and measured then."""
+    colorizer = Colorizer(replace(mobilenet_colorizer.config, saturation_gain=3.0)).eval()
+    colorizer.load_state_dict(mobilenet_colorizer.state_dict())
+    folder = tmp_path / "model"
+    digest = save_checkpoint(colorizer, folder, "1.0.0", {}).digest
+    (folder / "metrics.json").write_text(f'{{"digest": "{digest}"}}')
+    return folder
+
+
+@pytest.fixture
+def two_photos(tmp_path: Path, photos: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("0.jpg", "1.png"):
+        copy(photos / name, folder)
+    return folder
+
+
+def test_pictures_become_as_colourful_as_asked_for(model: Path, two_photos: Path) -> None:
+    returned = calibrate(model, two_photos, ratio=0.5)
+    checkpoint = Checkpoint.load(model)
+    assert checkpoint.config == returned
+    assert checkpoint.metrics == {}  # they were another saturation's
+    crops = CenterCrops(open_photos(two_photos), [0, 1])
+    truth = torch.stack([crops[index] for index in range(len(crops))])
+    lightness, _ = split_lab(truth)
+    coloured = deliver(lightness, checkpoint.colorizer.predict(lightness))
+    ratio = metrics.colorfulness(coloured).mean() / metrics.colorfulness(truth).mean()
+    assert ratio.item() == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_grey_model_cannot_be_calibrated(tmp_path: Path, mobilenet_colorizer: Colorizer, two_photos: Path) -> None:
+    grey = Colorizer(mobilenet_colorizer.config).eval()  # untrained, it answers grey
+    model = tmp_path / "model"
+    save_checkpoint(grey, model, "1.0.0", {})
+    before = (model / "config.json").read_bytes()
+    with pytest.raises(UnreachableColorError, match="almost grey"):
+        calibrate(model, two_photos, ratio=1.0)
+    assert (model / "config.json").read_bytes() == before
+
+
+def test_photographs_without_colour_say_nothing(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(np.full((256, 256), 99, np.uint8)).save(tmp_path / "photos" / "grey.png")
+    with pytest.raises(NoPhotosError, match="any colour"):
+        calibrate(model, tmp_path / "photos", ratio=1.0)
