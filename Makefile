@@ -19,20 +19,26 @@ lint: $(VENV)/.develop
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# make train PHOTOS=folder [BACKBONE=mobilenet_v2] [MINUTES=60] [OUT=runs/mobilenet_v2] [WEIGHTS=imagenet.safetensors]
+# make train PHOTOS=folder [BACKBONE=mobilenet_v2] [RECIPE=mse] [PHOTOGRAPHS=100000] [OUT=runs/mobilenet_v2]
+#            [INITIAL=folder of a model] [WEIGHTS=imagenet.safetensors] [PROCESSES=1]
 BACKBONE ?= mobilenet_v2
-MINUTES ?= 60
+RECIPE ?= mse
 OUT ?= runs/$(BACKBONE)
+PROCESSES ?= 1
 train: $(VENV)/.develop
 	$(if $(PHOTOS),,$(error PHOTOS=folder is needed))
-	$(BIN)/python -m training fit --backbone $(BACKBONE) --photos $(PHOTOS) --minutes $(MINUTES) --out $(OUT) \
+	$(BIN)/$(if $(filter 1,$(PROCESSES)),python,torchrun --standalone --nproc-per-node $(PROCESSES)) -m training fit \
+		--backbone $(BACKBONE) --photos $(PHOTOS) --recipe $(RECIPE) --out $(OUT) \
+		$(if $(PHOTOGRAPHS),--photographs $(PHOTOGRAPHS)) $(if $(INITIAL),--initial $(INITIAL)) \
 		$(if $(WEIGHTS),--backbone-weights $(WEIGHTS))
 
-# make evaluate PHOTOS=folder [MODEL=model_store/mobilenet_v2]
-MODEL ?= model_store/$(BACKBONE)
+# make evaluate PHOTOS=folder [STORE=model_store] [WEIGHTS=imagenet.safetensors] [PICTURES=folder [RUNS=runs]]
+STORE ?= model_store
 evaluate: $(VENV)/.develop
 	$(if $(PHOTOS),,$(error PHOTOS=folder is needed))
-	$(BIN)/python -m training evaluate --model $(MODEL) --photos $(PHOTOS)
+	$(BIN)/python -m training evaluate --photos $(PHOTOS) --store $(STORE) \
+		$(if $(WEIGHTS),--imagenet-weights $(WEIGHTS)) $(if $(PICTURES),--pictures $(PICTURES)) \
+		$(if $(RUNS),--runs $(RUNS))
 
 clean:
 	rm -rf $(VENV)

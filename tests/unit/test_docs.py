@@ -3,13 +3,15 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from service.network.backbones import BackboneName
 from service.network.checkpoint import Checkpoint
 from service.settings import Settings
-from training.evaluate import format_table
+from training.scores import Scores
+from training.tables import format_tables
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -33,13 +35,31 @@ def test_something_is_shipped() -> None:
     assert SHIPPED
 
 
+def measured(backbone: str) -> dict[str, Any]:
+    metrics: dict[str, Any] = json.loads((ROOT / "model_store" / backbone / "metrics.json").read_text())
+    return metrics
+
+
 @pytest.mark.parametrize("backbone", SHIPPED)
-@pytest.mark.parametrize("document", ["README.md", "model_store/{backbone}/README.md"])
-def test_tables_show_what_was_measured(backbone: str, document: str) -> None:
-    scores = json.loads((ROOT / "model_store" / backbone / "metrics.json").read_text())
-    text = (ROOT / document.format(backbone=backbone)).read_text()
-    assert format_table(scores) in text
-    assert scores["date"] in text
+def test_model_cards_show_what_was_measured(backbone: str) -> None:
+    metrics = measured(backbone)
+    card = (ROOT / "model_store" / backbone / "README.md").read_text()
+    assert format_tables(metrics["scores"]) in card
+    assert metrics["date"] in card
+
+
+def test_the_readme_shows_all_models_side_by_side() -> None:
+    together = [measured(backbone) for backbone in SHIPPED]
+    scores: Scores = {}
+    for metrics in together:
+        scores |= metrics["scores"]
+    assert format_tables(scores) in README
+    # One run measured all of them, and the blend is of these.
+    assert (
+        len({(metrics["date"], metrics["photos"], json.dumps(metrics["scores"]["grey"])) for metrics in together}) == 1
+    )
+    assert together[0]["date"] in README
+    assert all(blended in scores for metrics in together for blended in metrics.get("blend_of", []))
 
 
 @pytest.mark.parametrize("backbone", SHIPPED)
