@@ -21,6 +21,7 @@ from service.api.routes import build_router
 from service.api.schemas import BackboneStatus
 from service.engine.admission import Admission
 from service.engine.batcher import MicroBatcher
+from service.engine.choice import BackboneChoice
 from service.engine.colorize import Engine
 from service.engine.device import Device
 from service.engine.lifecycle import Lifecycle, Phase
@@ -45,7 +46,8 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        checkpoints, unavailable = await run_sync(_load_checkpoints, settings)
+        checkpoints, missing = await run_sync(_load_checkpoints, settings)
+        unavailable = _why_unavailable(missing)
         device = Device(
             {name: checkpoint.colorizer for name, checkpoint in checkpoints.items()},
             settings.device,
@@ -108,17 +110,23 @@ def _codec_threads(settings: Settings, name: str) -> ThreadPoolExecutor:
 def _load_checkpoints(settings: Settings) -> tuple[dict[str, Checkpoint], dict[str, str]]:
     """The models by backbone, and why each of the other backbones has none."""
     checkpoints: dict[str, Checkpoint] = {}
-    unavailable = {name.value: f"{name} is not among the service's backbones" for name in BackboneName}
+    missing = {name.value: f"{name} is not among the service's backbones" for name in BackboneName}
     for name in settings.backbones:
         try:
             checkpoints[name] = Checkpoint.load(settings.model_store / name, BackboneName(name))
-            del unavailable[name]
+            del missing[name]
         except MissingCheckpointError as error:
             logger.warning("backbone unavailable", extra={"backbone": name, "reason": str(error)})
-            unavailable[name] = str(error)
+            missing[name] = str(error)
     if not checkpoints:
-        raise NoBackboneError("; ".join(unavailable[name] for name in settings.backbones))
-    return checkpoints, unavailable
+        raise NoBackboneError("; ".join(missing[name] for name in settings.backbones))
+    return checkpoints, missing
+
+
+def _why_unavailable(missing: dict[str, str]) -> dict[BackboneChoice, str]:
+    """Of every choice that lacks weights, all that it lacks."""
+    lacks = {choice: [missing[name] for name in choice.backbones if name in missing] for choice in BackboneChoice}
+    return {choice: "; ".join(reasons) for choice, reasons in lacks.items() if reasons}
 
 
 def _observe(
@@ -140,24 +148,25 @@ def _observe(
 
 
 def _statuses(
-    settings: Settings, checkpoints: dict[str, Checkpoint], unavailable: dict[str, str], device: Device
+    settings: Settings, checkpoints: dict[str, Checkpoint], unavailable: dict[BackboneChoice, str], device: Device
 ) -> list[BackboneStatus]:
-    loaded = [
-        BackboneStatus(
-            name=name,
-            available=True,
-            default=name == settings.default_backbone,
-            version=checkpoint.config.version,
-            digest=checkpoint.config.digest,
-            device=device.name,
-            precision=device.precision,
-            quality=checkpoint.metrics,
+    """Of every choice that the settings allow."""
+    statuses: list[BackboneStatus] = []
+    for choice in BackboneChoice:
+        if not set(choice.backbones) <= set(settings.backbones):
+            continue
+        status = BackboneStatus(
+            name=choice.value,
+            available=choice not in unavailable,
+            default=choice == settings.default_backbone,
+            reason=unavailable.get(choice),
         )
-        for name, checkpoint in checkpoints.items()
-    ]
-    missing = [
-        BackboneStatus(name=name, available=False, default=name == settings.default_backbone, reason=unavailable[name])
-        for name in settings.backbones
-        if name in unavailable
-    ]
-    return loaded + missing
+        if choice is BackboneChoice.BLEND:
+            status.blend_of = [name.value for name in choice.backbones]
+        if status.available:
+            status.device, status.precision = device.name, device.precision
+        if (checkpoint := checkpoints.get(choice)) is not None:
+            status.version, status.digest = checkpoint.config.version, checkpoint.config.digest
+            status.quality = checkpoint.metrics
+        statuses.append(status)
+    return statuses

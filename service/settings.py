@@ -1,7 +1,7 @@
 """Everything an operator can set, from environment variables with the prefix AUTOCHROME_."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -11,6 +11,8 @@ MAX_PIXELS_LIMIT = 89_478_485
 
 
 Backbone = Literal["mobilenet_v2", "resnet101"]
+Choice = Literal[Backbone, "blend"]
+"""What a request may name: a backbone, or the blend of all of them."""
 
 
 def _split(value: object) -> object:
@@ -33,7 +35,7 @@ class Settings(BaseSettings):
         "resnet101",
     )
     """Which backbones to load, separated by commas; one without weights is reported, not fatal, if another has some."""
-    default_backbone: Backbone = "mobilenet_v2"
+    default_backbone: Choice = "mobilenet_v2"
     device: Literal["auto", "cuda", "cpu"] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of the network; auto is float32 on a CPU and bfloat16 on a GPU."""
@@ -65,6 +67,9 @@ class Settings(BaseSettings):
     def _backbones_agree(self) -> "Settings":
         if len(set(self.backbones)) < len(self.backbones):
             raise ValueError(f"backbones {self.backbones} names one twice")
-        if self.default_backbone not in self.backbones:
+        if self.default_backbone == "blend":
+            if lacking := sorted(set(get_args(Backbone)) - set(self.backbones)):
+                raise ValueError(f"default_backbone 'blend' needs {', '.join(lacking)} among backbones, too")
+        elif self.default_backbone not in self.backbones:
             raise ValueError(f"default_backbone {self.default_backbone!r} is not among backbones {self.backbones}")
         return self

@@ -16,11 +16,11 @@ from service.api.context import CLIENT_LEFT, COLORIZE_PATH
 from service.api.problems import MEDIA_TYPE
 from service.api.schemas import Backbones, BackboneStatus, Health, ProblemDetails
 from service.api.security import ApiKey
+from service.engine.choice import BackboneChoice
 from service.engine.colorize import Engine, Order
 from service.engine.errors import DeadlineError
 from service.engine.lifecycle import Lifecycle
 from service.imaging.codec import ImageFormat
-from service.network.backbones import BackboneName
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 
@@ -54,14 +54,17 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 def build_router(settings: Settings, metrics: Metrics) -> APIRouter:
     """The routes; what only exists while the service runs comes from the lifespan's state."""
     router = APIRouter()
-    default_backbone = BackboneName(settings.default_backbone)
+    default_backbone = BackboneChoice(settings.default_backbone)
     api_key = ApiKey(settings.api_key)
 
     class Parameters(BaseModel):
         # A misspelt parameter is refused, not ignored.
         model_config = ConfigDict(extra="forbid")
 
-        backbone: Annotated[BackboneName, Field(description="The network's trunk")] = default_backbone
+        backbone: Annotated[
+            BackboneChoice,
+            Field(description="The network's trunk; blend: both networks, and the mean of their colours"),
+        ] = default_backbone
         format: Annotated[
             ImageFormat | None, Field(description="Of the answer; default: the photograph's own, else PNG")
         ] = None
@@ -82,8 +85,8 @@ def build_router(settings: Settings, metrics: Metrics) -> APIRouter:
         JPEG, PNG, WebP, TIFF (first page), BMP and GIF (first frame) are read.
         """
         fields: dict[str, Any] = request.state.fields
-        backbone = parameters.backbone.value
-        fields["backbone"] = backbone
+        backbone = parameters.backbone
+        fields["backbone"] = backbone.value
         engine: Engine = request.state.engine
         lifecycle: Lifecycle = request.state.lifecycle
         lifecycle.admit()
@@ -99,7 +102,7 @@ def build_router(settings: Settings, metrics: Metrics) -> APIRouter:
         timing = ", ".join(f"{stage};dur={seconds * 1000:.1f}" for stage, seconds in colored.seconds.items())
         headers = {
             "X-Autochrome-Backbone": backbone,
-            "X-Autochrome-Model": request.state.models[backbone],
+            "X-Autochrome-Model": ", ".join(request.state.models[name] for name in backbone.backbones),
             "Server-Timing": timing,
         }
         return Response(colored.data, headers=headers, media_type=colored.format.media_type)

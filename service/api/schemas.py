@@ -24,13 +24,15 @@ class Health(BaseModel):
 
 
 class BackboneStatus(BaseModel):
-    """One backbone, loaded or not."""
+    """One value of the parameter `backbone`, available or not."""
 
     name: str
     available: bool
     default: bool
     reason: str | None = None
     """Why it is not available and how to get it."""
+    blend_of: list[str] | None = None
+    """The backbones that a blend runs; it has no weights of its own."""
     version: str | None = None
     digest: str | None = None
     device: str | None = None

@@ -8,7 +8,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[Result]):
-    """What `submit` returns: the result and where its time went, in seconds."""
+    """One of the results of `submit` and where its time went, in seconds."""
 
     result: Result
     queue_s: float
@@ -30,45 +30,49 @@ class Answer(Generic[Result]):
 
 @dataclass(eq=False, slots=True)
 class Entry(Generic[Item, Result]):
-    """One item in the queue, with the slot its answer goes to; answered exactly once, by whoever comes first."""
+    """One item in one queue, with the slot its answer goes to; answered exactly once, by whoever comes first."""
 
     key: str
     item: Item
-    _future: "asyncio.Future[Answer[Result]]"
+    answer: "asyncio.Future[Answer[Result]]"
     arrived: float
+    _withdrawn: threading.Event
+    """Shared by all entries of a request: one that fails takes the others with it before the device is free again."""
     started: float = 0.0
 
     @property
     def abandoned(self) -> bool:
         """Nobody waits for the answer any more."""
-        return self._future.done()
+        return self._withdrawn.is_set()
 
-    async def answer(self) -> Answer[Result]:
-        """Waits for `resolve` or `fail`."""
-        return await self._future
+    def withdraw(self) -> None:
+        """Ends the wait for it, and for all entries of its request; from the event loop only."""
+        self._withdrawn.set()
+        self.answer.cancel()
 
     def resolve(self, result: Result, inference_s: float) -> None:
         """Gives the result, from any thread."""
         self._deliver(Answer(result, self.started - self.arrived, inference_s))
 
     def fail(self, error: Exception) -> None:
-        """Gives an error instead, from any thread."""
+        """Gives an error instead, from any thread; nobody needs the request's other answers then."""
+        self._withdrawn.set()
         self._deliver(error)
 
     def _deliver(self, outcome: Answer[Result] | Exception) -> None:
         try:
-            self._future.get_loop().call_soon_threadsafe(self._settle, outcome)
+            self.answer.get_loop().call_soon_threadsafe(self._settle, outcome)
         except RuntimeError:  # the loop is closed: nobody is left to be told
             return
 
     def _settle(self, outcome: Answer[Result] | Exception) -> None:
         # Guarded: the client may have left, or a first answer been given, since the batch was closed.
-        if self._future.done():
+        if self.answer.done():
             return
         if isinstance(outcome, Exception):
-            self._future.set_exception(outcome)
+            self.answer.set_exception(outcome)
         else:
-            self._future.set_result(outcome)
+            self.answer.set_result(outcome)
 
 
 class MicroBatcher(Generic[Item, Result]):
@@ -97,8 +101,10 @@ class MicroBatcher(Generic[Item, Result]):
         with self._changed:
             self._check_newcomer()
 
-    async def submit(self, key: str, item: Item) -> Answer[Result]:
-        """Queues an item and waits for its result. Cancelling the wait withdraws the item.
+    async def submit(self, keys: Collection[str], item: Item) -> list[Answer[Result]]:
+        """Queues an item under every key, or under none, and waits for all results, which come in the keys' order.
+
+        The first failure ends the wait, as does cancelling it; what is still queued then is withdrawn.
 
         Raises:
             KeyError: No such queue.
@@ -107,19 +113,26 @@ class MicroBatcher(Generic[Item, Result]):
             QueueFullError: The wait would be too long.
             InferenceError: The network failed on this item.
         """
-        entry: Entry[Item, Result] = Entry(key, item, asyncio.get_running_loop().create_future(), self._clock())
+        loop, arrived, withdrawn = asyncio.get_running_loop(), self._clock(), threading.Event()
+        entries: list[Entry[Item, Result]] = [
+            Entry(key, item, loop.create_future(), arrived, withdrawn) for key in keys
+        ]
         with self._changed:
-            queue = self._queues[key]
+            queues = [self._queues[key] for key in keys]
+            # Once for all of them: a request never waits for itself, and none is refused with half of it at the device.
             self._check_newcomer()
-            queue.append(entry)
+            for queue, entry in zip(queues, entries, strict=True):
+                queue.append(entry)
             self._changed.notify()
         try:
-            return await entry.answer()
+            return await asyncio.gather(*(entry.answer for entry in entries))
         finally:
             with self._changed:
-                if entry in queue:
-                    queue.remove(entry)
-                    self._changed.notify()
+                for queue, entry in zip(queues, entries, strict=True):
+                    entry.withdraw()
+                    if entry in queue:
+                        queue.remove(entry)
+                        self._changed.notify()
 
     def next_batch(self) -> list[Entry[Item, Result]] | None:
         """Blocks until work is due and takes it: entries of one key, oldest first; None once closed and empty."""

@@ -2,14 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
+import torch
 from torch import Tensor
 
 from service.engine.batcher import MicroBatcher
+from service.engine.choice import BackboneChoice
 from service.engine.errors import BackboneUnavailableError, DeadlineError
 from service.imaging.codec import ImageFormat, Photograph, decode, encode
 from service.imaging.recompose import recompose
@@ -25,7 +27,7 @@ T = TypeVar("T")
 class Order:
     """What a client wants done with a photograph."""
 
-    backbone: str
+    backbone: BackboneChoice
     format: ImageFormat | None
     """None: the photograph's own, where we write it."""
     quality: int
@@ -54,11 +56,11 @@ class Engine:
         encoders: ThreadPoolExecutor,
         metrics: Metrics,
         *,
-        unavailable: Mapping[str, str],
+        unavailable: Mapping[BackboneChoice, str],
         max_pixels: int,
         request_timeout_s: float,
     ) -> None:
-        """`unavailable`: why each backbone without weights here cannot serve.
+        """`unavailable`: why each choice that lacks weights here cannot be served.
 
         Decoders and encoders are separate, or a photograph that is nearly done would wait behind every newcomer's
         decoding: all would be decoded, and held in memory, before the first is answered.
@@ -71,11 +73,11 @@ class Engine:
         self._max_pixels = max_pixels
         self._request_timeout_s = request_timeout_s
 
-    def admit(self, backbone: str) -> None:
+    def admit(self, backbone: BackboneChoice) -> None:
         """Refuses a request before its body is read, where it is known already that it will not be served.
 
         Raises:
-            BackboneUnavailableError: The backbone has no weights here.
+            BackboneUnavailableError: The backbone, or one that the blend is made of, has no weights here.
             QueueFullError, ClosedError, WorkerDeadError: See `MicroBatcher.submit`.
         """
         if backbone in self._unavailable:
@@ -101,15 +103,19 @@ class Engine:
         started = time.monotonic()
         photograph, lightness = await _run(self._decoders, self._read, data)
         decoded = time.monotonic()
-        answer = await self._batcher.submit(order.backbone, lightness)
+        answers = await self._batcher.submit(order.backbone.backbones, lightness)
         inferred = time.monotonic()
+        inference_s = sum(answer.inference_s for answer in answers)
         format = order.format or photograph.format
-        encoded, encode_s = await _run(self._encoders, _write, photograph, answer.result, format, order)
+        encoded, encode_s = await _run(
+            self._encoders, _write, photograph, [answer.result for answer in answers], format, order
+        )
         seconds = {
             # The wait for a thread counts as decoding and recomposing: it is time the client spends there.
             "decode": decoded - started,
-            "queue": answer.queue_s,
-            "inference": answer.inference_s,
+            # One device runs the networks one after the other: what was no inference of its own was waiting.
+            "queue": max(answer.queue_s + answer.inference_s for answer in answers) - inference_s,
+            "inference": inference_s,
             "recompose": time.monotonic() - inferred - encode_s,
             "encode": encode_s,
         }
@@ -123,8 +129,11 @@ class Engine:
         return photograph, reduce(photograph.lightness, INPUT_SIZE)
 
 
-def _write(photograph: Photograph, ab: Tensor, format: ImageFormat, order: Order) -> tuple[bytes, float]:
-    """The encoded picture, and the seconds that encoding it took."""
+def _write(
+    photograph: Photograph, predictions: Sequence[Tensor], format: ImageFormat, order: Order
+) -> tuple[bytes, float]:
+    """The picture in the mean of the predicted colours, encoded, and the seconds that encoding it took."""
+    ab = torch.stack(list(predictions)).mean(dim=0)
     rgb = recompose(photograph.lightness, ab, order.saturation)
     started = time.monotonic()
     return encode(rgb, photograph.alpha, format, order.quality), time.monotonic() - started

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class BackboneName(StrEnum):
-    """The backbones a client can choose; the value is the query parameter and the folder in the model store."""
+    """The trunks there are; the value names the folder in the model store."""
 
     MOBILENET_V2 = "mobilenet_v2"
     RESNET101 = "resnet101"

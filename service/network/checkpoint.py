@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -26,6 +26,8 @@ SHARD_BYTES = 48_000_000
 
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.json"
+
+_NETWORK = TypeAdapter(ColorizerConfig)
 
 
 class CheckpointError(Exception):
@@ -74,8 +76,9 @@ class CheckpointConfig(BaseModel):
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the shards' own digests, in order: names these very weights."""
-        return hashlib.sha256("".join(shard.sha256 for shard in self.weights).encode()).hexdigest()
+        """SHA-256 over the network's configuration and the shards' own digests: names what gives these very answers."""
+        network = _NETWORK.dump_json(self.network, exclude_defaults=True).decode()
+        return hashlib.sha256("".join((network, *(shard.sha256 for shard in self.weights))).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,15 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx2
 import pytest
 
 from service.__main__ import Server
 from service.app import create_app
+from service.network.checkpoint import save_checkpoint
+from service.network.colorizer import Colorizer
 from service.settings import Settings
 from tests.scrape import sample
 
@@ -42,6 +45,17 @@ class _AnnouncingServer(Server):
     async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
         await super().startup(sockets)  # type: ignore[arg-type]
         self.listening.set()
+
+
+@pytest.fixture(scope="session")
+def full_store(
+    tmp_path_factory: pytest.TempPathFactory, mobilenet_colorizer: Colorizer, resnet_colorizer: Colorizer
+) -> Path:
+    """A store with both variants; do not write to it."""
+    store = tmp_path_factory.mktemp("full_store")
+    save_checkpoint(mobilenet_colorizer, store / "mobilenet_v2", "1.0.0", {})
+    save_checkpoint(resnet_colorizer, store / "resnet101", "2.0.0", {})
+    return store
 
 
 @pytest.fixture

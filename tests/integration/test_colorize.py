@@ -13,7 +13,6 @@ from torch import Tensor
 
 from service.app import create_app
 from service.engine.lifecycle import Phase
-from service.network.checkpoint import save_checkpoint
 from service.network.colorizer import Colorizer
 from service.settings import Settings
 from service.telemetry.logging import JsonFormatter
@@ -233,7 +232,7 @@ def test_a_backbone_without_weights_is_told_how_to_get_them(client: TestClient, 
     response = client.post("/colorize?backbone=resnet101", content=gray_jpeg)
     assert problem(response) == (503, "backbone-unavailable")
     assert "python -m training fit --backbone resnet101" in response.json()["detail"]
-    loaded, missing = client.get("/backbones").json()["backbones"]
+    loaded, missing, _ = client.get("/backbones").json()["backbones"]
     assert (loaded["name"], loaded["available"], loaded["default"]) == ("mobilenet_v2", True, True)
     assert (loaded["version"], loaded["device"], loaded["precision"]) == ("1.2.3", "cpu", "float32")
     assert len(loaded["digest"]) == 64
@@ -241,17 +240,13 @@ def test_a_backbone_without_weights_is_told_how_to_get_them(client: TestClient, 
     assert "python -m training fit --backbone resnet101" in missing["reason"]
 
 
-def test_each_backbone_answers_with_its_own_colours(
-    make_settings: Make, mobilenet_colorizer: Colorizer, resnet_colorizer: Colorizer, gray_jpeg: bytes, tmp_path: Path
-) -> None:
-    save_checkpoint(mobilenet_colorizer, tmp_path / "mobilenet_v2", "1.0.0", {})
-    save_checkpoint(resnet_colorizer, tmp_path / "resnet101", "2.0.0", {})
-    with TestClient(create_app(make_settings(model_store=tmp_path, default_backbone="resnet101"))) as client:
+def test_each_backbone_answers_with_its_own_colours(make_settings: Make, full_store: Path, gray_jpeg: bytes) -> None:
+    with TestClient(create_app(make_settings(model_store=full_store, default_backbone="resnet101"))) as client:
         default = client.post("/colorize?format=png", content=gray_jpeg)
         resnet = client.post("/colorize?format=png&backbone=resnet101", content=gray_jpeg)
         mobilenet = client.post("/colorize?format=png&backbone=mobilenet_v2", content=gray_jpeg)
         available = {one["name"]: one["available"] for one in client.get("/backbones").json()["backbones"]}
-    assert available == {"mobilenet_v2": True, "resnet101": True}
+    assert available == {"mobilenet_v2": True, "resnet101": True, "blend": True}
     assert [answer.headers["x-autochrome-backbone"] for answer in (resnet, mobilenet)] == ["resnet101", "mobilenet_v2"]
     assert resnet.headers["x-autochrome-model"].startswith("2.0.0+")
     assert default.content == resnet.content

@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import httpx2
 import numpy as np
@@ -122,6 +123,39 @@ def test_a_client_that_leaves_frees_its_place(
         gate.opened.set()
         assert first.result(TIMEOUT_S).status_code == 200
         assert gate.sizes == [1]
+
+
+def test_a_client_that_leaves_takes_both_halves_of_its_blend_along(
+    serve: Serve, gate: Gate, pool: ThreadPoolExecutor, gray_jpeg: bytes, full_store: Path
+) -> None:
+    running = serve(model_store=full_store)
+    with connected(running) as client:
+        first = pool.submit(client.post, "/colorize", content=gray_jpeg)
+        assert gate.reached.wait(TIMEOUT_S)
+        head = f"POST /colorize?backbone=blend HTTP/1.1\r\nHost: x\r\nContent-Length: {len(gray_jpeg)}\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", running.port), TIMEOUT_S) as leaving:
+            leaving.sendall(head.encode() + gray_jpeg)
+            for backbone in ("mobilenet_v2", "resnet101"):
+                wait_for(running, "autochrome_queue_depth", f'{{backbone="{backbone}"}}', 1)
+            assert running.metric("autochrome_in_flight") == 2
+        for backbone in ("mobilenet_v2", "resnet101"):
+            wait_for(running, "autochrome_queue_depth", f'{{backbone="{backbone}"}}', 0)
+        wait_for(running, "autochrome_requests_total", '{backbone="blend",code="499"}', 1)
+        assert not first.done()
+        gate.opened.set()
+        assert first.result(TIMEOUT_S).status_code == 200
+        assert gate.sizes == [1]
+
+
+def test_a_blend_has_one_deadline_for_both_halves(serve: Serve, gate: Gate, gray_jpeg: bytes, full_store: Path) -> None:
+    running = serve(model_store=full_store, request_timeout_s=2)
+    with connected(running) as client:
+        response = client.post("/colorize?backbone=blend", content=gray_jpeg)
+        assert response.status_code == 504
+        assert response.json()["type"] == "urn:autochrome:problem:deadline-exceeded"
+        for backbone in ("mobilenet_v2", "resnet101"):
+            assert running.metric("autochrome_queue_depth", f'{{backbone="{backbone}"}}') == 0
+        wait_for(running, "autochrome_requests_total", '{backbone="blend",code="504"}', 1)
 
 
 def test_a_client_that_leaves_while_uploading_is_counted(serve: Serve, gray_jpeg: bytes) -> None:

@@ -3,8 +3,9 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
+from service.engine.choice import BackboneChoice
 from service.network.backbones import BackboneName
-from service.settings import Backbone, Settings
+from service.settings import Backbone, Choice, Settings
 
 
 def test_defaults_serve_both_backbones_on_this_machine_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,12 +31,19 @@ def test_the_default_backbone_must_be_loaded() -> None:
         Settings(backbones=("resnet101",))
 
 
+def test_the_default_may_be_the_blend_of_all_backbones() -> None:
+    assert Settings(default_backbone="blend").default_backbone == "blend"
+    with pytest.raises(ValidationError, match="default_backbone 'blend' needs resnet101"):
+        Settings(default_backbone="blend", backbones=("mobilenet_v2",))
+
+
 def test_the_key_is_not_printed() -> None:
     assert "sesame" not in repr(Settings.model_validate({"api_key": "open sesame"}))
 
 
-def test_settings_and_network_know_the_same_backbones() -> None:
+def test_settings_engine_and_network_know_the_same_backbones() -> None:
     assert get_args(Backbone) == tuple(name.value for name in BackboneName)
+    assert get_args(Choice) == tuple(choice.value for choice in BackboneChoice)
 
 
 @pytest.mark.parametrize(

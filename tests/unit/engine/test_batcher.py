@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 Batcher = MicroBatcher[str, str]
 Worker = DeviceWorker[str, str]
 StartWorker = Callable[..., Worker]
-Waiting = asyncio.Task[Answer[str]]
+Waiting = asyncio.Task[list[Answer[str]]]
 
 
 class Clock:
@@ -33,7 +33,7 @@ class Clock:
 
 async def submit(batcher: Batcher, *items: str, key: str = "left") -> list[Waiting]:
     """Queues items, one after the other, and returns while they wait."""
-    waiting = [asyncio.create_task(batcher.submit(key, item)) for item in items]
+    waiting = [asyncio.create_task(batcher.submit([key], item)) for item in items]
     await asyncio.sleep(0)  # lets the tasks run up to their place in the queue
     return waiting
 
@@ -46,7 +46,7 @@ async def occupy(batcher: Batcher, device: GatedDevice) -> Waiting:
 
 
 async def results(waiting: list[Waiting]) -> list[str]:
-    return [answer.result for answer in await asyncio.gather(*waiting)]
+    return [answer.result for answers in await asyncio.gather(*waiting) for answer in answers]
 
 
 async def test_an_idle_device_starts_at_once(batcher: Batcher, device: GatedDevice, worker: Worker) -> None:
@@ -108,7 +108,7 @@ async def test_a_window_counts_from_the_oldest_arrival(device: GatedDevice, star
     start_worker(batcher)
     device.open()
     answers = await asyncio.gather(*waiting)
-    assert [answer.queue_s for answer in answers] == [3600, 0]
+    assert [answer.queue_s for (answer,) in answers] == [3600, 0]
 
 
 async def test_closing_ends_a_window(device: GatedDevice, start_worker: StartWorker) -> None:
@@ -145,7 +145,7 @@ async def test_a_deadline_fires_on_its_own_timer(batcher: Batcher, device: Gated
     await occupy(batcher, device)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0):
-            await batcher.submit("left", "late")
+            await batcher.submit(["left"], "late")
     # The device is still busy with its first batch, and the late entry is gone from the queue.
     assert device.batches == [("left", ["first"])]
     assert batcher.depth("left") == 0
@@ -159,7 +159,7 @@ async def test_a_poisoned_entry_fails_alone(
     device.open()
     outcomes = await asyncio.gather(*waiting, return_exceptions=True)
     assert isinstance(outcomes[1], InferenceError)
-    assert [outcome.result for outcome in outcomes if isinstance(outcome, Answer)] == ["A", "C", "D"]
+    assert [outcome[0].result for outcome in outcomes if isinstance(outcome, list)] == ["A", "C", "D"]
     registry = metrics.registry
     batches = "autochrome_batches_total"
     assert registry.get_sample_value(batches, {"backbone": "left", "outcome": "failed"}) == 3  # 4, 2, 1 entries
@@ -226,15 +226,16 @@ async def test_a_device_that_only_fails_ends_the_worker(batcher: Batcher, device
     device.open()
     for _ in range(MAX_FAILURES_IN_A_ROW - 1):
         with pytest.raises(InferenceError):
-            await batcher.submit("left", "bad")
-    assert (await batcher.submit("left", "good")).result == "GOOD"  # counts from the beginning again
+            await batcher.submit(["left"], "bad")
+    (good,) = await batcher.submit(["left"], "good")
+    assert good.result == "GOOD"  # counts from the beginning again
     for _ in range(MAX_FAILURES_IN_A_ROW):
         assert worker.alive
         with pytest.raises(InferenceError):
-            await batcher.submit("left", "bad")
+            await batcher.submit(["left"], "bad")
     await asyncio.to_thread(worker.join)
     with pytest.raises(WorkerDeadError):
-        await batcher.submit("left", "too late")
+        await batcher.submit(["left"], "too late")
 
 
 async def test_a_result_too_few_fails_the_batch_not_the_worker(batcher: Batcher, start_worker: StartWorker) -> None:
@@ -257,7 +258,7 @@ async def test_a_dead_worker_fails_everything_and_is_seen(
     await asyncio.to_thread(worker.join)
     assert not worker.alive
     with pytest.raises(WorkerDeadError):
-        await batcher.submit("left", "too late")
+        await batcher.submit(["left"], "too late")
 
 
 async def test_a_closed_batcher_finishes_its_queue(batcher: Batcher, device: GatedDevice, worker: Worker) -> None:
@@ -265,7 +266,7 @@ async def test_a_closed_batcher_finishes_its_queue(batcher: Batcher, device: Gat
     waiting = await submit(batcher, "a", "b")
     batcher.close()
     with pytest.raises(ClosedError):
-        await batcher.submit("left", "too late")
+        await batcher.submit(["left"], "too late")
     device.open()
     assert await results([first, *waiting]) == ["FIRST", "A", "B"]
     await asyncio.to_thread(worker.join)
@@ -279,7 +280,7 @@ async def test_time_decides_who_may_queue(device: GatedDevice, start_worker: Sta
     first = await occupy(batcher, device)
     waiting = await submit(batcher, "a", "b")
     with pytest.raises(QueueFullError) as refused:  # three photographs of two seconds are before it
-        await batcher.submit("left", "c")
+        await batcher.submit(["left"], "c")
     assert refused.value.retry_after_s == 1
     with pytest.raises(QueueFullError):
         batcher.admit()
@@ -317,9 +318,10 @@ async def test_an_answer_tells_how_long_it_queued(device: GatedDevice, start_wor
     assert batcher.oldest_wait_s("right") == 0
     start_worker(batcher)
     device.open()
-    assert [answer.queue_s for answer in await asyncio.gather(*waiting)] == [7]
+    assert [answer.queue_s for (answer,) in await asyncio.gather(*waiting)] == [7]
 
 
 async def test_an_unknown_key_is_an_error(batcher: Batcher) -> None:
     with pytest.raises(KeyError):
-        await batcher.submit("middle", "a")
+        await batcher.submit(["left", "middle"], "a")
+    assert batcher.depth("left") == 0

@@ -2,6 +2,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +77,14 @@ def test_large_models_are_sharded(tmp_path: Path, resnet_colorizer: Colorizer) -
     assert_equal_at_half_precision(Checkpoint.load(tmp_path, BackboneName.RESNET101).colorizer, resnet_colorizer)
 
 
-def test_digest_names_the_weights(folder: Path, tmp_path: Path, mobilenet_colorizer: Colorizer) -> None:
+def test_digest_names_weights_and_saturation(folder: Path, tmp_path: Path, mobilenet_colorizer: Colorizer) -> None:
     config = Checkpoint.load(folder, MOBILENET).config
     again = save_checkpoint(mobilenet_colorizer, tmp_path / "again", "9.9.9", {})
     assert again.digest == config.digest
     assert len(config.digest) == 64
+    # Another saturation gives other pictures, so figures of this one are not that one's.
+    vivid = replace(config.network, saturation_gain=1.5)
+    assert config.model_copy(update={"network": vivid}).digest != config.digest
 
 
 def test_metrics_travel_along(folder: Path) -> None:
