@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     command = commands.add_parser("transplant", help="make a ResNet-101 model of a MobileNetV2 one")
     command.add_argument("--teacher", type=Path, required=True, help="the MobileNetV2 model's folder")
     command.add_argument("--photos", type=Path, required=True, help="folder of colour photographs")
-    command.add_argument("--photographs", type=int, default=24_000, help="crops its layers are taught with")
+    command.add_argument("--photographs", type=int, default=45_000, help="crops its layers are taught with")
     command.add_argument("--out", type=Path, required=True, help="folder of the model to write")
     command.add_argument("--seed", type=int, default=0)
     command = commands.add_parser("export", help="write a run's weights to the model store")

@@ -69,7 +69,7 @@ def test_figures_belong_to_the_weights(backbone: str) -> None:
     assert checkpoint.config.short_digest in (ROOT / "model_store" / backbone / "README.md").read_text()
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/architecture.md"])
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/training.md"])
 def test_links_lead_somewhere(document: str) -> None:
     file = ROOT / document
     targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", file.read_text())
