@@ -1,15 +1,18 @@
 """The ResNet-101 that begins as a MobileNetV2, and what it is taught layer by layer."""
 
 import copy
+import itertools
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from service.imaging import color
 from service.network.backbones import BackboneName
 from service.network.checkpoint import Checkpoint, save_checkpoint
 from service.network.colorizer import Colorizer, ColorizerConfig
+from service.network.preprocessing import AB_SCALE
 from training.__main__ import main
 from training.distillation import Distillation, distill, unexplained
 from training.transplant import STAGE_ENDS, transplant
@@ -107,21 +110,26 @@ def test_distillation_teaches_the_layers_that_were_not_exact_and_leaves_layer3_a
 ) -> None:
     student = copy.deepcopy(pair[0])
     layer3 = copy.deepcopy(student.backbone.get_submodule("layer3").state_dict())
-    distillation = Distillation(teacher, student, pair[1])
+    distillation = Distillation(teacher, student, pair[1]).train()
     large = nn.functional.interpolate(lightness, size=(224, 224))
-    batch = (torch.zeros(12, 3, 224, 224, dtype=torch.uint8), large)
+    target = torch.zeros(12, 2, 224, 224)
+    target[:, 1] = 0.3  # everything is yellow
+    yellow = color.lab_to_rgb(torch.cat((large, target * AB_SCALE), dim=1))
+    batches = itertools.repeat(((yellow.clamp(0, 1) * 255).byte(), large))
     with torch.no_grad():
-        before = {name: part.item() for name, part in distillation.train()(large).items()}
-    distill(distillation, [batch] * 8, steps=8)
+        before = distillation.apart(large)
+    distill(distillation, batches, apart=8, together=0)
     with torch.no_grad():
-        after = {name: part.item() for name, part in distillation(large).items()}
+        after = distillation.apart(large)
+        colored = (student(large) - target).square().mean()
     assert after["layer1"] < 0.9 * before["layer1"]
     assert after["layer2"] < 0.9 * before["layer2"]
     assert after["layer4"] < before["layer4"]
-    assert all(
-        torch.equal(value, layer3[name])
-        for name, value in student.backbone.get_submodule("layer3").state_dict().items()
-    )
+    distill(distillation, batches, apart=0, together=6)
+    with torch.no_grad():
+        assert (student(large) - target).square().mean() < 0.9 * colored
+    untouched = student.backbone.get_submodule("layer3").state_dict()
+    assert all(torch.equal(value, layer3[name]) for name, value in untouched.items())
 
 
 def test_the_command_makes_a_model_to_start_from(
