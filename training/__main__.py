@@ -16,6 +16,7 @@ from training.evaluate import evaluate, save_metrics
 from training.export import export
 from training.fit import fit
 from training.frechet import load_feature_extractor
+from training.memory import return_freed_tensors
 from training.pack import pack
 from training.photos import open_photos
 from training.pictures import plot_losses
@@ -73,6 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command == "evaluate" and options.runs and not options.pictures:
         parser.error("--runs needs --pictures, the folder to draw their loss curves in")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    return_freed_tensors()
     try:
         match options.command:
             case "pack":

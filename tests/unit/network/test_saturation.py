@@ -40,4 +40,6 @@ def test_predictions_have_the_saturation_of_the_config(mobilenet_colorizer: Colo
     vivid = Colorizer(replace(mobilenet_colorizer.config, saturation_gain=1.5, saturation_exponent=0.25)).eval()
     vivid.load_state_dict(mobilenet_colorizer.state_dict())
     lightness = torch.rand(1, 1, 224, 224, generator=torch.Generator().manual_seed(0)) * 100
-    torch.testing.assert_close(vivid.predict(lightness), saturate(mobilenet_colorizer.predict(lightness), 1.5, 0.25))
+    expected = saturate(mobilenet_colorizer.predict(lightness), 1.5, 0.25)
+    # A power has an infinite slope at grey, where two runs may differ in their last bits.
+    torch.testing.assert_close(vivid.predict(lightness), expected, atol=1e-2, rtol=1e-3)
