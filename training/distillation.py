@@ -58,8 +58,7 @@ class Distillation(nn.Module):
     def apart(self, lightness: Tensor) -> dict[str, Tensor]:
         """L* (B, 1, H, W) → for each layer learning, the share of the teacher's variance it does not explain."""
         backbone_input = self.student.preprocessing(lightness)[1]
-        streams = self._streams(backbone_input)
-        states = {name: slot.state(streams[name], _WIDTHS[name]) for name, slot in self.ends.items()}
+        streams, states = self._streams(backbone_input)
         trunk: Any = self.student.backbone  # torch does not know a module's children by name
         answers = {
             "layer1": trunk.layer1(self._stem(backbone_input)),
@@ -71,8 +70,7 @@ class Distillation(nn.Module):
     def together(self, lightness: Tensor, target: Tensor) -> dict[str, Tensor]:
         """The same where every layer gets the student's own answers, and that of the colours ab/128 (B, 2, H, W)."""
         encoder_input, backbone_input = self.student.preprocessing(lightness)
-        streams = self._streams(backbone_input)
-        states = {name: slot.state(streams[name], _WIDTHS[name]) for name, slot in self.ends.items()}
+        streams, states = self._streams(backbone_input)
         trunk: Any = self.student.backbone
         answers = {"layer1": trunk.layer1(self._stem(backbone_input))}
         answers["layer2"] = trunk.layer2(answers["layer1"])
@@ -108,14 +106,15 @@ class Distillation(nn.Module):
         return self
 
     @torch.no_grad()
-    def _streams(self, x: Tensor) -> dict[str, Tensor]:
+    def _streams(self, x: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What the teacher's streams are where layers end, and the same as the student would hold them."""
         ends = {feature: name for name, feature in STAGE_ENDS.items()}
         streams = {}
         for index, feature in enumerate(self.teacher.backbone):
             x = feature(x)
             if index in ends:
                 streams[ends[index]] = x
-        return streams
+        return streams, {name: slot.state(streams[name], _WIDTHS[name]) for name, slot in self.ends.items()}
 
 
 def unexplained(predicted: Tensor, target: Tensor) -> Tensor:
@@ -156,10 +155,9 @@ def distill(distillation: Distillation, batches: Iterator[tuple[Tensor, Tensor]]
     old = [p for name, p in student.backbone.named_parameters() if name.startswith(("layer2.", "layer4."))]
     old += [p for name, p in student.named_parameters() if not name.startswith("backbone.")]
     groups = [{"params": new, "initial_lr": NEW_RATE}, {"params": old, "initial_lr": TRANSPLANTED_RATE}]
-    for steps, window in ((apart, WINDOW_APART), (together, WINDOW_TOGETHER)):
+    for phase, steps, window in (("apart", apart, WINDOW_APART), ("together", together, WINDOW_TOGETHER)):
         optimizer = torch.optim.AdamW([dict(group) for group in groups])
         distillation.train().to(memory_format=torch.channels_last)
-        phase = "apart" if window == WINDOW_APART else "together"
         with tqdm(itertools.islice(batches, steps), total=steps, unit="step", desc=phase) as bar:
             for step, (rgb, lightness) in enumerate(bar):
                 for group in optimizer.param_groups:

@@ -12,12 +12,11 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from training.errors import NoRunError
+from training.log import LOG_FILE
 
 PHOTOS_A_SHEET = 10
 THUMBNAIL = 144  # pixels
 SHEET_BYTES = 250_000
-
-LOG_FILE = "log.csv"
 
 _LABEL_HEIGHT = 36
 _BEST_QUALITY, _WORST_QUALITY = 85, 25
