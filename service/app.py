@@ -1,9 +1,11 @@
 """The application: the lifespan builds every object and wires them, here and nowhere else."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -23,12 +25,18 @@ from service.engine.admission import Admission
 from service.engine.batcher import MicroBatcher
 from service.engine.choice import BackboneChoice
 from service.engine.colorize import Engine
+from service.engine.costs import BatchCosts
+from service.engine.cpu import CpuDevice
+from service.engine.cuda import CudaDevice
 from service.engine.device import Device
 from service.engine.lifecycle import Lifecycle, Phase
+from service.engine.pixels import PixelBudget
 from service.engine.worker import DeviceWorker
 from service.network.backbones import BackboneName
-from service.network.checkpoint import Checkpoint, MissingCheckpointError
+from service.network.checkpoint import Checkpoint, CheckpointConfig, MissingCheckpointError
+from service.network.colorizer import Colorizer
 from service.settings import Settings
+from service.telemetry.loop_lag import watch_loop
 from service.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -36,6 +44,18 @@ logger = logging.getLogger(__name__)
 
 class NoBackboneError(Exception):
     """None of the backbones that were asked for has weights."""
+
+
+class NoDeviceError(Exception):
+    """The device that was asked for is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What clients and operators are told of a backbone's weights."""
+
+    config: CheckpointConfig
+    quality: dict[str, Any] | None
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -46,31 +66,29 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        checkpoints, missing = await run_sync(_load_checkpoints, settings)
+        models, missing, device = await run_sync(_open_models, settings)
         unavailable = _why_unavailable(missing)
-        device = Device(
-            {name: checkpoint.colorizer for name, checkpoint in checkpoints.items()},
-            settings.device,
-            settings.precision,
-        )
-        admission = Admission(settings.max_queue_wait_s)
-        for name, seconds in (await run_sync(device.warm_up, settings.max_batch_size)).items():
-            admission.observe(name, settings.max_batch_size, seconds)
-        batcher: MicroBatcher[Any, Any] = MicroBatcher(
-            checkpoints, settings.max_batch_size, settings.max_wait_ms / 1000, admission
-        )
-        worker = DeviceWorker(batcher, device.run_batch, metrics)
+        costs = BatchCosts(await run_sync(device.warm_up, settings.max_batch_size))
+        # Half of a request's time is for its own work, and for what the prediction of its wait is wrong by.
+        max_wait_s = min(settings.max_queue_wait_s, settings.request_timeout_s / 2)
+        admission = Admission(max_wait_s, costs, settings.codec_threads)
+        pixels = PixelBudget(settings.max_pixels_held)
+        batcher: MicroBatcher[Any, Any] = MicroBatcher(models, settings.max_batch_size, settings.max_wait_ms / 1000)
+        worker = DeviceWorker(batcher, device, costs, metrics)
         lifecycle = Lifecycle(batcher, worker, settings.stall_s)
-        _observe(metrics, batcher, lifecycle, device, checkpoints)
+        _observe(metrics, batcher, pixels, lifecycle, device, models)
         worker.start()
         lifecycle.phase = Phase.READY
         # The server's signal handler reaches the lifecycle through here.
         app.state.lifecycle = lifecycle
-        logger.info("ready", extra={"backbones": list(checkpoints), "device": device.name})
+        logger.info("ready", extra={"backbones": list(models), "device": device.name})
+        watch = asyncio.create_task(watch_loop(metrics.loop_lag_seconds))
         with _codec_threads(settings, "decode") as decoders, _codec_threads(settings, "encode") as encoders:
             yield {
                 "engine": Engine(
                     batcher,
+                    admission,
+                    pixels,
                     decoders,
                     encoders,
                     metrics,
@@ -79,10 +97,11 @@ def create_app(settings: Settings) -> FastAPI:
                     request_timeout_s=settings.request_timeout_s,
                 ),
                 "lifecycle": lifecycle,
-                "models": {name: checkpoint.config.tag for name, checkpoint in checkpoints.items()},
-                "backbones": _statuses(settings, checkpoints, unavailable, device),
+                "models": {name: model.config.tag for name, model in models.items()},
+                "backbones": _statuses(settings, models, unavailable, device),
             }
             lifecycle.phase = Phase.CLOSED
+            watch.cancel()
             batcher.close()
             # The server has waited for every request; a device that hangs shall not keep the process.
             await run_sync(worker.join, settings.request_timeout_s)
@@ -107,8 +126,8 @@ def _codec_threads(settings: Settings, name: str) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(settings.codec_threads, name, torch.set_num_threads, (1,))
 
 
-def _load_checkpoints(settings: Settings) -> tuple[dict[str, Checkpoint], dict[str, str]]:
-    """The models by backbone, and why each of the other backbones has none."""
+def _open_models(settings: Settings) -> tuple[dict[str, Model], dict[str, str], Device]:
+    """What is known of the models, by backbone; why each of the other backbones has none; the device that runs them."""
     checkpoints: dict[str, Checkpoint] = {}
     missing = {name.value: f"{name} is not among the service's backbones" for name in BackboneName}
     for name in settings.backbones:
@@ -120,7 +139,18 @@ def _load_checkpoints(settings: Settings) -> tuple[dict[str, Checkpoint], dict[s
             missing[name] = str(error)
     if not checkpoints:
         raise NoBackboneError("; ".join(missing[name] for name in settings.backbones))
-    return checkpoints, missing
+    colorizers = {name: checkpoint.colorizer for name, checkpoint in checkpoints.items()}
+    # The weights are the device's from here on, in a form of its own; the checkpoints' copy is not kept.
+    models = {name: Model(checkpoint.config, checkpoint.metrics) for name, checkpoint in checkpoints.items()}
+    return models, missing, _open_device(settings, colorizers)
+
+
+def _open_device(settings: Settings, colorizers: dict[str, Colorizer]) -> Device:
+    if settings.device == "cpu" or (settings.device == "auto" and not torch.cuda.is_available()):
+        return CpuDevice(colorizers, settings.precision)
+    if not torch.cuda.is_available():
+        raise NoDeviceError("AUTOCHROME_DEVICE is cuda, but torch finds no GPU; use auto or cpu")
+    return CudaDevice(colorizers, settings.precision)
 
 
 def _why_unavailable(missing: dict[str, str]) -> dict[BackboneChoice, str]:
@@ -132,23 +162,25 @@ def _why_unavailable(missing: dict[str, str]) -> dict[BackboneChoice, str]:
 def _observe(
     metrics: Metrics,
     batcher: MicroBatcher[Any, Any],
+    pixels: PixelBudget,
     lifecycle: Lifecycle,
     device: Device,
-    checkpoints: dict[str, Checkpoint],
+    models: dict[str, Model],
 ) -> None:
     """Metrics that are read at the time of the scrape."""
     metrics.ready.set_function(lambda: lifecycle.why_not_ready() is None)
     if device.memory_bytes() is not None:
         metrics.device_memory_bytes.labels(device.name).set_function(lambda: device.memory_bytes() or 0)
-    for name, checkpoint in checkpoints.items():
+    metrics.pixels_held.set_function(lambda: pixels.held)
+    for name, model in models.items():
         metrics.queue_depth.labels(name).set_function(partial(batcher.depth, name))
         metrics.queue_oldest_seconds.labels(name).set_function(partial(batcher.oldest_wait_s, name))
-        config = checkpoint.config
-        metrics.model_info.labels(name, config.version, config.short_digest, device.name, device.precision).set(1)
+        config = model.config
+        metrics.model_info.labels(name, config.version, config.short_digest, device.name, device.precision(name)).set(1)
 
 
 def _statuses(
-    settings: Settings, checkpoints: dict[str, Checkpoint], unavailable: dict[BackboneChoice, str], device: Device
+    settings: Settings, models: dict[str, Model], unavailable: dict[BackboneChoice, str], device: Device
 ) -> list[BackboneStatus]:
     """Of every choice that the settings allow."""
     statuses: list[BackboneStatus] = []
@@ -164,9 +196,9 @@ def _statuses(
         if choice is BackboneChoice.BLEND:
             status.blend_of = [name.value for name in choice.backbones]
         if status.available:
-            status.device, status.precision = device.name, device.precision
-        if (checkpoint := checkpoints.get(choice)) is not None:
-            status.version, status.digest = checkpoint.config.version, checkpoint.config.digest
-            status.quality = checkpoint.metrics
+            status.device = device.name
+        if (model := models.get(choice)) is not None:
+            status.precision, status.path = device.precision(choice), device.path(choice)
+            status.version, status.digest, status.quality = model.config.version, model.config.digest, model.quality
         statuses.append(status)
     return statuses

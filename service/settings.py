@@ -37,15 +37,15 @@ class Settings(BaseSettings):
     """Which backbones to load, separated by commas; one without weights is reported, not fatal, if another has some."""
     default_backbone: Choice = "mobilenet_v2"
     device: Literal["auto", "cuda", "cpu"] = "auto"
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Arithmetic of the network; auto is float32 on a CPU and bfloat16 on a GPU."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Arithmetic of the network; auto is the fastest that the device computes in natively."""
     model_store: Path = Path("model_store")
 
     max_batch_size: Annotated[int, Field(ge=1, le=256)] = 8
     max_wait_ms: Annotated[float, Field(ge=0, le=10_000)] = 0
     """How long the oldest entry may wait for company while the device is idle."""
     max_queue_wait_s: Annotated[float, Field(gt=0)] = 10
-    """A request whose predicted wait is longer is refused with 429."""
+    """A request whose predicted wait is longer, or longer than half of request_timeout_s, is refused with 429."""
     request_timeout_s: Annotated[float, Field(gt=0)] = 30
     """Deadline of a request, from the last byte of its body to the last byte of its answer."""
     upload_timeout_s: Annotated[float, Field(gt=0)] = 60
@@ -54,6 +54,8 @@ class Settings(BaseSettings):
     """Work pending and no batch finished for this long: not live."""
     max_upload_bytes: Annotated[int, Field(ge=1)] = 64 * 2**20
     max_pixels: Annotated[int, Field(ge=1, le=MAX_PIXELS_LIMIT)] = 50_000_000
+    max_pixels_held: Annotated[int, Field(ge=1)] = 200_000_000
+    """Pixels of all photographs in work together, about 12 bytes each; a photograph above that is refused with 429."""
     codec_threads: Annotated[int, Field(ge=1, le=256)] = 2
     """So many threads decode, and as many recompose and encode."""
     drain_s: Annotated[float, Field(ge=0)] = 5
@@ -64,7 +66,9 @@ class Settings(BaseSettings):
     log_format: Literal["json", "text"] = "json"
 
     @model_validator(mode="after")
-    def _backbones_agree(self) -> "Settings":
+    def _settings_agree(self) -> "Settings":
+        if self.max_pixels_held < self.max_pixels:
+            raise ValueError(f"max_pixels_held {self.max_pixels_held} is less than max_pixels {self.max_pixels}")
         if len(set(self.backbones)) < len(self.backbones):
             raise ValueError(f"backbones {self.backbones} names one twice")
         if self.default_backbone == "blend":

@@ -14,9 +14,11 @@ from service.api.body import EmptyBodyError, MalformedBodyError, TooLargeError
 from service.api.security import UnauthorizedError
 from service.engine.errors import (
     BackboneUnavailableError,
+    BusyError,
     ClosedError,
     DeadlineError,
     InferenceError,
+    PixelsFullError,
     QueueFullError,
     WorkerDeadError,
 )
@@ -47,6 +49,7 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     MalformedBodyError: Problem(422, "malformed-body", "The request's body cannot be parsed"),
     RequestValidationError: Problem(422, "bad-parameter", "A parameter is not valid"),
     QueueFullError: Problem(429, "queue-full", "Too many requests are waiting", "queue_full"),
+    PixelsFullError: Problem(429, "pixels-full", "Too many pixels are being worked on", "pixels_full"),
     InferenceError: Problem(500, "inference-failed", "The network failed on this photograph"),
     BackboneUnavailableError: Problem(503, "backbone-unavailable", "This backbone has no weights here"),
     ClosedError: Problem(503, "not-serving", "The service is starting or shutting down", "draining"),
@@ -99,7 +102,7 @@ def _detail(error: Exception) -> str:
 
 def _headers(error: Exception) -> dict[str, str]:
     match error:
-        case QueueFullError():
+        case BusyError():
             return {"Retry-After": str(error.retry_after_s)}
         case ClosedError():
             return {"Retry-After": "1"}  # another replica will answer

@@ -37,6 +37,9 @@ class BackboneStatus(BaseModel):
     digest: str | None = None
     device: str | None = None
     precision: str | None = None
+    """What the network computes in on this very machine."""
+    path: str | None = None
+    """Which code runs it."""
     quality: dict[str, Any] | None = None
     """What `python -m training evaluate` measured for these weights."""
 

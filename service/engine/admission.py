@@ -1,39 +1,80 @@
-"""Who may still join the queue: a bound in time, not in number."""
+"""Who may still come in: a bound in time, not in number."""
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from enum import Enum, auto
 
+from service.engine.costs import BatchCosts
 from service.engine.errors import QueueFullError
 
-_SMOOTHING = 0.2  # weight of the newest batch in the running cost
+_SMOOTHING = 0.1  # weight of the newest photograph
+
+
+class Stage(Enum):
+    """Where a photograph is; in the order of its way."""
+
+    DECODING = auto()
+    AT_DEVICE = auto()
+    ENCODING = auto()
 
 
 class Admission:
-    """Predicts the wait of a newcomer from the work queued and the measured cost of a photograph.
+    """Predicts a newcomer's wait from where the photographs before it are and what each stage costs.
 
-    A limit on the number of entries would either refuse work a fast device could do or let a slow one queue
-    past every deadline. Not thread-safe: the batcher calls it under its own lock.
+    A limit on their number would either refuse work that a fast machine could do or let a slow one queue past every
+    deadline. A photograph ahead delays the newcomer in the stages that it has still to pass; and as the stages work
+    at the same time, the wait is that for the slowest of them. Used from the event loop only.
     """
 
-    def __init__(self, max_queue_wait_s: float) -> None:
-        self._max_queue_wait_s = max_queue_wait_s
-        self._cost_s: dict[str, float] = {}
+    def __init__(self, max_wait_s: float, costs: BatchCosts, codec_threads: int) -> None:
+        self._max_wait_s = max_wait_s
+        self._costs = costs
+        self._codec_threads = codec_threads
+        self._inside = dict.fromkeys(Stage, 0)
+        self._keys: dict[Stage, Counter[str]] = {stage: Counter() for stage in Stage}
+        self._codec_s: dict[Stage, float] = {}
 
-    def observe(self, key: str, size: int, seconds: float) -> None:
-        """Learns from a batch of `size` that took `seconds`."""
-        cost = seconds / size
-        self._cost_s[key] = (1 - _SMOOTHING) * self._cost_s.get(key, cost) + _SMOOTHING * cost
-
-    def predicted_wait_s(self, pending: Mapping[str, int]) -> float:
-        """Seconds until a newcomer's batch starts, with `pending` entries by key before it."""
-        return sum(count * self._cost_s.get(key, 0.0) for key, count in pending.items())
-
-    def admit(self, pending: Mapping[str, int]) -> None:
+    def admit(self) -> None:
         """Lets a newcomer in.
 
         Raises:
-            QueueFullError: Its predicted wait is over the budget; come back when enough of the queue is done.
+            QueueFullError: Its predicted wait is too long; come back when enough of the work is done.
         """
-        wait = self.predicted_wait_s(pending)
-        if wait > self._max_queue_wait_s:
-            raise QueueFullError(wait, max(1, math.ceil(wait - self._max_queue_wait_s)))
+        wait = self.predicted_wait_s()
+        if wait > self._max_wait_s:
+            raise QueueFullError(wait, self.retry_after_s())
+
+    def retry_after_s(self) -> int:
+        """Whole seconds after which a newcomer would be let in."""
+        return max(1, math.ceil(self.predicted_wait_s() - self._max_wait_s))
+
+    def predicted_wait_s(self) -> float:
+        """Seconds that a newcomer would wait before its own work is done."""
+        decoding, at_device, encoding = (self._inside[stage] for stage in Stage)
+        for_device = self._keys[Stage.DECODING] + self._keys[Stage.AT_DEVICE]
+        return max(
+            self._codec_wait_s(Stage.DECODING, decoding),
+            sum(self._costs.predict(key, count) for key, count in for_device.items()),
+            self._codec_wait_s(Stage.ENCODING, decoding + at_device + encoding),
+        )
+
+    def _codec_wait_s(self, stage: Stage, before: int) -> float:
+        return before * self._codec_s.get(stage, 0.0) / self._codec_threads
+
+    @contextmanager
+    def inside(self, stage: Stage, keys: Collection[str]) -> Iterator[None]:
+        """For as long as a photograph for the queues `keys` is in a stage."""
+        self._inside[stage] += 1
+        self._keys[stage].update(keys)
+        try:
+            yield
+        finally:
+            self._inside[stage] -= 1
+            self._keys[stage].subtract(keys)
+
+    def observe(self, stage: Stage, seconds: float) -> None:
+        """Learns from a photograph on which a codec thread worked for so long."""
+        known = self._codec_s.get(stage, seconds)
+        self._codec_s[stage] = known + _SMOOTHING * (seconds - known)

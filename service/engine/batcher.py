@@ -1,7 +1,8 @@
 """The micro-batching queue: many requests in, one device out.
 
 Requests come from the event loop (`submit`), batches are taken by the device worker's thread (`next_batch`) at the
-moment the device is free, so a batch keeps growing for as long as it has to wait anyway. One lock guards it all.
+moment the device is free, or just before, so a batch keeps growing for as long as it has to wait anyway. One lock
+guards it all. Who may come at all is decided before (see admission.py).
 """
 
 import asyncio
@@ -12,7 +13,6 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from service.engine.admission import Admission
 from service.engine.errors import ClosedError, EngineError
 
 Item = TypeVar("Item")
@@ -83,15 +83,14 @@ class MicroBatcher(Generic[Item, Result]):
         keys: Iterable[str],
         max_batch_size: int,
         max_wait_s: float,
-        admission: Admission,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queues: dict[str, deque[Entry[Item, Result]]] = {key: deque() for key in keys}
         self._batch_limit = dict.fromkeys(self._queues, max_batch_size)
         self._max_wait_s = max_wait_s
-        self._admission = admission
-        self._running: list[Entry[Item, Result]] = []
-        self._clock = clock
+        self._running: set[Entry[Item, Result]] = set()
+        self.clock = clock
+        """Seconds, from whenever; all of the engine's times are its."""
         self._last_progress = clock()
         self._closed: EngineError | None = None
         self._changed = threading.Condition()
@@ -99,7 +98,7 @@ class MicroBatcher(Generic[Item, Result]):
     def admit(self) -> None:
         """Raises what `submit` would raise for a newcomer, without queueing anything."""
         with self._changed:
-            self._check_newcomer()
+            self._check_open()
 
     async def submit(self, keys: Collection[str], item: Item) -> list[Answer[Result]]:
         """Queues an item under every key, or under none, and waits for all results, which come in the keys' order.
@@ -110,17 +109,15 @@ class MicroBatcher(Generic[Item, Result]):
             KeyError: No such queue.
             ClosedError: The batcher is closed.
             WorkerDeadError: The device worker has died.
-            QueueFullError: The wait would be too long.
             InferenceError: The network failed on this item.
         """
-        loop, arrived, withdrawn = asyncio.get_running_loop(), self._clock(), threading.Event()
+        loop, arrived, withdrawn = asyncio.get_running_loop(), self.clock(), threading.Event()
         entries: list[Entry[Item, Result]] = [
             Entry(key, item, loop.create_future(), arrived, withdrawn) for key in keys
         ]
         with self._changed:
             queues = [self._queues[key] for key in keys]
-            # Once for all of them: a request never waits for itself, and none is refused with half of it at the device.
-            self._check_newcomer()
+            self._check_open()
             for queue, entry in zip(queues, entries, strict=True):
                 queue.append(entry)
             self._changed.notify()
@@ -134,39 +131,40 @@ class MicroBatcher(Generic[Item, Result]):
                         queue.remove(entry)
                         self._changed.notify()
 
-    def next_batch(self) -> list[Entry[Item, Result]] | None:
-        """Blocks until work is due and takes it: entries of one key, oldest first; None once closed and empty."""
+    def next_batch(self, busy_until: float | None = None) -> list[Entry[Item, Result]] | None:
+        """Blocks until work is due and takes it: entries of one key, oldest first; None once closed and empty.
+
+        `busy_until`: the device is not free, and nothing more is launched before this time, for which entries gather;
+        if nothing is due then, the answer is an empty list.
+        """
         with self._changed:
+            while busy_until is not None and (remaining := busy_until - self.clock()) > 0:
+                self._changed.wait(remaining)
             while True:
-                heads = [queue[0] for queue in self._queues.values() if queue]
-                if not heads:
+                head = self._oldest_head()
+                if head is None:
+                    if busy_until is not None:
+                        return []
                     if self._closed is not None:
                         return None
                     self._changed.wait()
                     continue
-                head = min(heads, key=lambda entry: entry.arrived)
                 queue, limit = self._queues[head.key], self._batch_limit[head.key]
-                remaining = head.arrived + self._max_wait_s - self._clock()
+                remaining = head.arrived + self._max_wait_s - self.clock()
                 if remaining > 0 and len(queue) < limit and self._closed is None:
+                    if busy_until is not None:
+                        return []
                     self._changed.wait(remaining)
                     continue
-                self._running = [queue.popleft() for _ in range(min(limit, len(queue)))]
-                now = self._clock()
-                for entry in self._running:
-                    entry.started = now
-                return self._running
+                batch = [queue.popleft() for _ in range(min(limit, len(queue)))]
+                self._running.update(batch)
+                return batch
 
-    def batch_done(self, key: str, size: int, seconds: float) -> None:
-        """The device has run `size` items of the batch it took last, in `seconds`."""
+    def answered(self, entries: Iterable[Entry[Item, Result]]) -> None:
+        """These entries, taken before, are answered for, whatever came of them."""
         with self._changed:
-            self._last_progress = self._clock()
-            self._admission.observe(key, size, seconds)
-
-    def device_free(self) -> None:
-        """The batch taken last is answered for, whatever came of it."""
-        with self._changed:
-            self._running = []
-            self._last_progress = self._clock()
+            self._running.difference_update(entries)
+            self._last_progress = self.clock()
 
     def limit_batch(self, key: str, size: int) -> None:
         """Never again more than `size` of `key` at once: more did not fit into memory."""
@@ -184,7 +182,7 @@ class MicroBatcher(Generic[Item, Result]):
         with self._changed:
             self._closed = error
             entries = [*self._running, *(entry for queue in self._queues.values() for entry in queue)]
-            self._running = []
+            self._running.clear()
             for queue in self._queues.values():
                 queue.clear()
             self._changed.notify()
@@ -200,7 +198,7 @@ class MicroBatcher(Generic[Item, Result]):
         """How long the head of the queue has waited; 0 where there is none."""
         with self._changed:
             queue = self._queues[key]
-            return self._clock() - queue[0].arrived if queue else 0.0
+            return self.clock() - queue[0].arrived if queue else 0.0
 
     def stalled_s(self) -> float:
         """How long work has been pending without a batch being finished; 0 where none is pending."""
@@ -209,18 +207,15 @@ class MicroBatcher(Generic[Item, Result]):
             if not pending:
                 return 0.0
             pending_since = min(entry.arrived for entry in pending)
-            return self._clock() - max(self._last_progress, pending_since)
+            return self.clock() - max(self._last_progress, pending_since)
 
-    def _check_newcomer(self) -> None:
+    def _check_open(self) -> None:
         if self._closed is not None:
             raise _again(self._closed)
-        self._admission.admit(self._pending())
 
-    def _pending(self) -> dict[str, int]:
-        pending = {key: len(queue) for key, queue in self._queues.items()}
-        for entry in self._running:
-            pending[entry.key] += 1
-        return pending
+    def _oldest_head(self) -> Entry[Item, Result] | None:
+        heads = (queue[0] for queue in self._queues.values() if queue)
+        return min(heads, key=lambda entry: entry.arrived, default=None)
 
 
 def _again(error: EngineError) -> EngineError:

@@ -2,7 +2,9 @@
 
 EngineError
 ├── BackboneUnavailableError   the backbone has no weights here
-├── QueueFullError             the wait would be too long; carries when to come back
+├── BusyError                  not now; carries when to come back
+│   ├── QueueFullError         the wait would be too long
+│   └── PixelsFullError        the photographs in work fill the memory set aside for them
 ├── ClosedError                the service is shutting down
 ├── WorkerDeadError            the device's thread has ended; only a restart helps
 ├── DeadlineError              the request's time is over
@@ -18,12 +20,26 @@ class BackboneUnavailableError(EngineError):
     """The backbone is not loaded; the message says how to get it."""
 
 
-class QueueFullError(EngineError):
+class BusyError(EngineError):
+    """There is too much to do."""
+
+    retry_after_s = 1
+    """After so many whole seconds it may have been done."""
+
+
+class QueueFullError(BusyError):
     """The predicted wait exceeds the budget."""
 
     def __init__(self, predicted_wait_s: float, retry_after_s: int) -> None:
         super().__init__(f"the predicted wait is {predicted_wait_s:.1f} s; try again in {retry_after_s} s")
         self.retry_after_s = retry_after_s
+
+
+class PixelsFullError(BusyError):
+    """The photographs being worked on leave no room for this one."""
+
+    def __init__(self, pixels: int, free: int) -> None:
+        super().__init__(f"the photograph has {pixels} pixels, and there is room for {free} at the moment")
 
 
 class ClosedError(EngineError):

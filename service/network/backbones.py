@@ -22,6 +22,15 @@ class BackboneName(StrEnum):
         """Channels of the trunk's 7×7 output."""
         return {BackboneName.MOBILENET_V2: 1280, BackboneName.RESNET101: 2048}[self]
 
+    @property
+    def float32_layers(self) -> int:
+        """So many of the trunk's first layers cannot do with bfloat16's 8 bits.
+
+        MobileNetV2's third has channels that hardly vary in ImageNet: batch norm subtracts 525 from them after it
+        multiplied them by 34, and what is left of 8 bits then is noise.
+        """
+        return {BackboneName.MOBILENET_V2: 3, BackboneName.RESNET101: 0}[self]
+
 
 class BackboneWeightsError(Exception):
     """ImageNet weights for a trunk are missing or do not fit it; the message says what to do."""

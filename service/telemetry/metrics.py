@@ -3,6 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_LAGS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -56,9 +57,18 @@ class Metrics:
         self.in_flight = Gauge(
             "autochrome_in_flight", "POST /colorize requests begun and not yet answered.", registry=registry
         )
+        self.pixels_held = Gauge(
+            "autochrome_pixels_held", "Pixels of the photographs that are decoded and in work.", registry=registry
+        )
+        self.loop_lag_seconds = Histogram(
+            "autochrome_loop_lag_seconds",
+            "By how much a timer of the event loop is late, asked twenty times a second.",
+            buckets=_LAGS,
+            registry=registry,
+        )
         self.rejections = Counter(
             "autochrome_rejections",
-            "Requests refused to protect the service: queue_full, draining, too_large, too_many_pixels.",
+            "Requests refused to protect the service: queue_full, pixels_full, draining, too_large, too_many_pixels.",
             ["reason"],
             registry=registry,
         )

@@ -1,0 +1,39 @@
+"""What the device's batches cost, as measured."""
+
+import bisect
+from collections.abc import Mapping
+
+_SMOOTHING = 0.2  # weight of the newest batch
+
+
+class BatchCosts:
+    """Running means of the seconds that a batch takes, by backbone and size.
+
+    By size, because a batch of one costs far more a photograph than a full one: with one mean for all, a service that
+    was idle would take the first burst for more work than it is. Batches between two sizes count as the larger one.
+    Read and written from different threads; each value is replaced as a whole.
+    """
+
+    def __init__(self, seconds: Mapping[str, Mapping[int, float]]) -> None:
+        """`seconds` by backbone and batch size, as warm-up measured them; the largest size is the largest batch."""
+        self._seconds = {key: dict(by_size) for key, by_size in seconds.items()}
+        self._sizes = {key: sorted(by_size) for key, by_size in seconds.items()}
+
+    def observe(self, key: str, size: int, seconds: float) -> None:
+        """Learns from a batch of `size` that took `seconds`."""
+        bucket = self._bucket(key, size)
+        self._seconds[key][bucket] += _SMOOTHING * (seconds - self._seconds[key][bucket])
+
+    def predict(self, key: str, count: int) -> float:
+        """Seconds that `count` photographs take, in batches as large as can be."""
+        largest = self._sizes[key][-1]
+        full, rest = divmod(count, largest)
+        return full * self._seconds[key][largest] + (self._seconds[key][self._bucket(key, rest)] if rest else 0.0)
+
+    def limit(self, key: str, size: int) -> None:
+        """Batches are no larger than `size` from now on."""
+        self._sizes[key] = [known for known in self._sizes[key] if known <= size] or self._sizes[key][:1]
+
+    def _bucket(self, key: str, size: int) -> int:
+        sizes = self._sizes[key]
+        return sizes[min(bisect.bisect_left(sizes, size), len(sizes) - 1)]

@@ -1,0 +1,110 @@
+"""The network on a CPU: compiled by OpenVINO, in the arithmetic that this very processor is fastest at.
+
+Why OpenVINO, and what the alternatives took: docs/decisions/0007-cpu-path.md.
+"""
+
+import copy
+import warnings
+from typing import Any, Literal
+
+import openvino
+import torch
+from openvino.frontend import FrontEndManager
+from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+from torch import Tensor, nn
+
+from service.network.colorizer import Colorizer
+from service.network.preprocessing import AB_SCALE, INPUT_SIZE
+from service.network.saturation import saturate
+from service.network.subpixel import SubpixelConvolution
+
+_PRECISIONS = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
+_HINTS = {name: hint for hint, name in _PRECISIONS.items()}
+
+_TRACED_SIZE = 32
+"""Tracing records the operations, whatever the size: the smallest that passes all strides takes the least time."""
+
+
+class CompiledColorizer:
+    """`Colorizer.predict`, several times as fast; for one thread at a time.
+
+    It comes in two parts, because a few of the trunk's first layers lose several units of a* and b* in half precision,
+    and the many others nothing: the stem is always float32.
+    """
+
+    def __init__(
+        self, colorizer: Colorizer, precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    ) -> None:
+        """`precision` "auto": half precision where the processor computes in it natively, float32 elsewhere."""
+        stem, body = _Stem(colorizer).eval(), _Body(colorizer).eval()
+        lightness = torch.full((1, 1, _TRACED_SIZE, _TRACED_SIZE), 50.0)
+        with torch.inference_mode():
+            features = stem(lightness)
+        self._stem = _compile(stem, (lightness,), "float32").create_infer_request()
+        compiled = _compile(body, (lightness, features), precision)
+        self._body = compiled.create_infer_request()
+        self.precision = _PRECISIONS[compiled.get_property("INFERENCE_PRECISION_HINT").to_string()]
+        """What the body really computes in: a request for a precision that the processor lacks is not fulfilled."""
+        self.path = "openvino"
+        """Which code runs the network, in words."""
+
+    def predict(self, lightness: Tensor) -> Tensor:
+        """L* (B, 1, 224, 224) in [0, 100] → a*, b* (B, 2, 224, 224), float32, with the calibrated saturation."""
+        batch = lightness.contiguous().numpy()
+        features = self._stem.infer([batch], share_inputs=True, share_outputs=True)[0]
+        ab = self._body.infer([batch, features], share_inputs=True)[0]
+        return torch.from_numpy(ab)
+
+
+class _Stem(nn.Module):
+    """Preprocessing and those layers of the trunk that need float32."""
+
+    def __init__(self, colorizer: Colorizer) -> None:
+        super().__init__()
+        self.preprocessing = colorizer.preprocessing
+        self.layers = colorizer.backbone[: colorizer.config.backbone.float32_layers]
+
+    def forward(self, lightness: Tensor) -> Tensor:
+        _, backbone_input = self.preprocessing(lightness)
+        features: Tensor = self.layers(backbone_input)
+        return features
+
+
+class _Body(nn.Module):
+    """Everything else, the calibrated saturation included."""
+
+    def __init__(self, colorizer: Colorizer) -> None:
+        super().__init__()
+        self.config = colorizer.config
+        self.preprocessing = colorizer.preprocessing
+        self.encoder = colorizer.encoder
+        self.layers = colorizer.backbone[colorizer.config.backbone.float32_layers :]
+        self.fusion = colorizer.fusion
+        self.decoder = copy.deepcopy(colorizer.decoder)
+        for name, module in list(self.decoder.named_modules()):
+            if isinstance(module, nn.ConvTranspose2d):
+                # OpenVINO computes transposed convolutions in float32 whatever is asked for.
+                self.decoder.set_submodule(name, SubpixelConvolution(module))
+
+    def forward(self, lightness: Tensor, features: Tensor) -> Tensor:
+        encoder_input, _ = self.preprocessing(lightness)
+        *skips, encoded = self.encoder(encoder_input)
+        ab: Tensor = self.decoder(self.fusion(encoded, self.layers(features)), skips[::-1])
+        return saturate(ab * AB_SCALE, self.config.saturation_gain, self.config.saturation_exponent)
+
+
+def _compile(module: nn.Module, inputs: tuple[Tensor, ...], precision: str) -> Any:
+    with torch.inference_mode(), warnings.catch_warnings():
+        # OpenVINO reads torch.export's programs as well, but takes four times as long for them.
+        warnings.simplefilter("ignore", FutureWarning)
+        decoder = TorchScriptPythonDecoder(torch.jit.trace(module, inputs, check_trace=False))  # type: ignore[no-untyped-call]
+        # Not openvino.convert_model, which does the same and tells a statistics server on the internet.
+        frontend = FrontEndManager().load_by_framework("pytorch")
+        model = frontend.convert(frontend.load(decoder))
+    scale = INPUT_SIZE // _TRACED_SIZE
+    model.reshape({i: [-1, x.shape[1], x.shape[2] * scale, x.shape[3] * scale] for i, x in enumerate(inputs)})
+    # One stream with all cores: the least latency, and batches take the place of streams.
+    config = {"PERFORMANCE_HINT": "LATENCY"}
+    if precision != "auto":
+        config["INFERENCE_PRECISION_HINT"] = _HINTS[precision]
+    return openvino.Core().compile_model(model, "CPU", config)
