@@ -1,14 +1,13 @@
 """The networks on an NVIDIA GPU: one CUDA graph for each bucket, copies overlapped with computing.
 
-Three streams, and two slots of buffers that batches take in turn:
+Three streams, and two slots that batches take in turn, each with two buffers on the device and two on the host:
 
-    host_input ─ copy_in ─► arrived_input ─┐                    ┌─► computed_output ─ copy_out ─► host_output
-      (slot, pinned)            (slot)     └─ compute: input ─ graph ─ output ─┘  (slot)             (slot, pinned)
+    host_input ─ copy_in ─► arrived_input ─ compute: input, graph, output ─► computed_output ─ copy_out ─► host_output
 
 A graph reads and writes the same memory at each replay: `input` and `output`, which all graphs share. Only the compute
-stream touches them, and a stream runs in order, so replays cannot disturb each other. Every other buffer belongs to a
-slot, and a slot is given to the next batch only after the host has waited for the last thing that happens in it. So
-three waits are enough: compute for the slot's input, copy_out for its output, and the host for `done`.
+stream touches them, and a stream runs in order, so replays cannot disturb each other. The others belong to a slot,
+and a slot is given to the next batch only after the host has waited for the last thing that happens in it. So three
+waits are enough: compute for the slot's input, copy_out for its output, and the host for `done`.
 
 All calls of CUDA are in `Cuda`, below; the tests put a simulation in its place.
 """
@@ -67,8 +66,7 @@ class Cuda:
         return torch.cuda.Stream()  # type: ignore[no-untyped-call]
 
     def new_event(self) -> Event:
-        """An event, to be recorded any number of times."""
-        # Blocking: a thread that waits sleeps, instead of taking a core from those that decode and encode.
+        """An event; a thread that waits for it sleeps, instead of taking a core from those that decode and encode."""
         return torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
 
     def copy(self, stream: Stream, target: Tensor, source: Tensor) -> None:
@@ -98,10 +96,7 @@ class Cuda:
         torch.cuda.synchronize()
 
     def capture(self, stream: Stream, function: Callable[[], object]) -> Graph:
-        """Runs the function a few times and captures it: what it computes on the device, on the same memory.
-
-        Raises torch.OutOfMemoryError.
-        """
+        """Runs the function a few times, then captures what it computes on the device, to be replayed in place."""
         # Shapes are fixed, so cuDNN may try its algorithms (in the runs before the capture: it remembers them by
         # thread); and what is float32 here is meant to be, not TF32's 10 bits.
         with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
@@ -130,9 +125,9 @@ class MixedColorizer(nn.Module):
         super().__init__()
         colorizer = copy.deepcopy(colorizer).eval()
         self._config = colorizer.config
-        self._dtype = dtype
-        # Those layers need float16's 11 bits, not float32's 24.
+        # Those layers need 11 bits, not 24: float16 has them.
         stem_layers = colorizer.config.backbone.float32_layers if dtype is torch.bfloat16 else 0
+        self._dtype, self._stem_dtype = dtype, torch.float32 if stem_layers else dtype
         self.preprocessing = colorizer.preprocessing
         self.encoder = colorizer.encoder
         self.stem = colorizer.backbone[:stem_layers]
@@ -150,7 +145,7 @@ class MixedColorizer(nn.Module):
         """L* (B, 1, 224, 224) in [0, 100] → a*, b* (B, 2, 224, 224), float32, with the calibrated saturation."""
         encoder_input, backbone_input = self.preprocessing(lightness)
         *skips, encoded = self.encoder(encoder_input.to(self._dtype))
-        features = self.trunk(self.stem(backbone_input.to(memory_format=torch.channels_last)).to(self._dtype))
+        features = self.trunk(self.stem(backbone_input.to(self._stem_dtype)).to(self._dtype))
         ab = self.decoder(self.fusion(encoded, features), skips[::-1])
         return saturate(ab.float() * AB_SCALE, self._config.saturation_gain, self._config.saturation_exponent)
 
@@ -216,16 +211,15 @@ class CudaDevice:
         try:
             self._enqueue(slot, self._graphs[backbone][bucket], lightness)
         except BaseException:
-            try:
-                self._cuda.synchronize()  # part of it may be under way
-            finally:
-                self._free.append(slot)
+            # What of it is under way may read what the next batch writes here, but ends before it, stream by stream:
+            # only its own answer can suffer, which nobody gets.
+            self._free.append(slot)
             raise
         return partial(self._collect, slot, len(lightness))
 
     def _enqueue(self, slot: _Slot, graph: Graph, lightness: Sequence[Tensor]) -> None:
         cuda, count = self._cuda, len(lightness)
-        # The slot is free, so nothing reads or writes any of its buffers now.
+        # The slot is free: nothing reads its buffers now whose result anybody will see.
         for row, picture in zip(slot.host_input[:count], lightness, strict=True):
             row.copy_(picture)
         cuda.copy(self._copy_in, slot.arrived_input[:count], slot.host_input[:count])
@@ -270,24 +264,18 @@ class CudaDevice:
         seconds: dict[str, dict[int, float]] = {}
         for name in self._networks:
             seconds[name] = {size: self._time(name, size) for size in reversed(self._graphs[name])}
-            logger.info(
-                "warmed up",
-                extra={
-                    "backbone": name,
-                    "path": self.path(name),
-                    "precision": self._precision,
-                    "seconds_by_batch": {size: round(value, 4) for size, value in seconds[name].items()},
-                },
-            )
+            told = {size: round(value, 4) for size, value in seconds[name].items()}
+            how = {"backbone": name, "path": self.path(name), "precision": self._precision}
+            logger.info("warmed up", extra=how | {"seconds_by_batch": told})
         return seconds
 
     def _allocate(self, rows: int) -> None:
         cuda, one, two = self._cuda, (rows, 1, INPUT_SIZE, INPUT_SIZE), (rows, 2, INPUT_SIZE, INPUT_SIZE)
         self._input, self._output = cuda.device_buffer(*one), cuda.device_buffer(*two)
         for _ in range(_SLOTS):
-            buffers = cuda.host_buffer(*one), cuda.device_buffer(*one)
-            answers = cuda.device_buffer(*two), cuda.host_buffer(*two)
-            self._free.append(_Slot(*buffers, *answers, *(cuda.new_event() for _ in range(3))))
+            inputs = cuda.host_buffer(*one), cuda.device_buffer(*one)
+            outputs = cuda.device_buffer(*two), cuda.host_buffer(*two)
+            self._free.append(_Slot(*inputs, *outputs, *(cuda.new_event() for _ in range(3))))
         cuda.synchronize()  # the zeros and the weights came on a stream that ours do not wait for
 
     def _capture(self, name: str, size: int) -> None:

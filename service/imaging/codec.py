@@ -30,7 +30,8 @@ from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TILEL
 from PIL.WebPImagePlugin import WebPImageFile
 from torch import Tensor
 
-from service.imaging.color import gray_to_lightness, rgb_to_lightness
+from service.imaging.color import gray_to_lightness
+from service.imaging.kernels import lightness_of
 
 
 class ImageError(Exception):
@@ -255,7 +256,7 @@ def _lightness_reader(image: ImageFile) -> Callable[[Image.Image], NDArray[np.fl
         return lambda strip: table[np.asarray(strip if strip.mode.startswith("I;16") else strip.convert("L"))]
     mode = "CMYK" if image.mode == "CMYK" else "RGB"
     to_srgb = _srgb_converter(icc, mode)
-    return lambda strip: _rgb_lightness(to_srgb(strip.convert(mode)))
+    return lambda strip: lightness_of(np.asarray(to_srgb(strip.convert(mode))))
 
 
 def _gray_levels(image: ImageFile) -> NDArray[np.float64]:
@@ -281,9 +282,3 @@ def _srgb_converter(icc: bytes | None, mode: str) -> Callable[[Image.Image], Ima
             flags = ImageCms.Flags.NOOPTIMIZE if mode == "L" else ImageCms.Flags.NONE
             return ImageCms.ImageCmsTransform(profile, _SRGB, mode, "RGB", flags=flags).apply
     return lambda image: image.convert("RGB")
-
-
-def _rgb_lightness(image: Image.Image) -> NDArray[np.float32]:
-    """L* (rows, W) of an sRGB strip."""
-    rgb = torch.from_numpy(np.array(image)).permute(2, 0, 1)
-    return rgb_to_lightness(rgb.contiguous().float() / 255)[0].numpy()

@@ -17,11 +17,12 @@ WHITE_D65 = torch.tensor([0.95047, 1.0, 1.08883], dtype=torch.float64)
 
 # Both matrices absorb the division by, or the multiplication with, the white point.
 _RGB_TO_RELATIVE_XYZ = (RGB_TO_XYZ / WHITE_D65[:, None]).float()
-_RELATIVE_XYZ_TO_RGB = (torch.linalg.inv(RGB_TO_XYZ) * WHITE_D65).float()
+RGB_TO_LUMINANCE = _RGB_TO_RELATIVE_XYZ[1]
+RELATIVE_XYZ_TO_RGB = (torch.linalg.inv(RGB_TO_XYZ) * WHITE_D65).float()
 
-_DELTA = 6 / 29  # where CIELAB's cube root is replaced by its tangent line
-_SLOPE = 1 / (3 * _DELTA**2)
-_OFFSET = 4 / 29
+DELTA = 6 / 29  # where CIELAB's cube root is replaced by its tangent line
+SLOPE = 1 / (3 * DELTA**2)
+OFFSET = 4 / 29
 
 
 def srgb_decode(rgb: Tensor) -> Tensor:
@@ -44,12 +45,17 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
 
 def rgb_to_lightness(rgb: Tensor) -> Tensor:
     """Companded sRGB in [0, 1], (..., 3, H, W) → L* in [0, 100], (..., 1, H, W)."""
-    return 116 * _compress(_mix(_RGB_TO_RELATIVE_XYZ[1:2], srgb_decode(rgb))) - 16
+    return luminance_to_lightness(_mix(RGB_TO_LUMINANCE[None], srgb_decode(rgb)))
 
 
 def gray_to_lightness(gray: Tensor) -> Tensor:
     """Companded grey in [0, 1], any shape → L* in [0, 100]; what `rgb_to_lightness` gives for R = G = B."""
-    return 116 * _compress(srgb_decode(gray)) - 16
+    return luminance_to_lightness(srgb_decode(gray))
+
+
+def luminance_to_lightness(luminance: Tensor) -> Tensor:
+    """Luminance in [0, 1], any shape → L* in [0, 100]."""
+    return 116 * _compress(luminance) - 16
 
 
 def lab_to_linear_rgb(lab: Tensor) -> Tensor:
@@ -57,8 +63,8 @@ def lab_to_linear_rgb(lab: Tensor) -> Tensor:
     lightness, a, b = lab.unbind(-3)
     fy = (lightness + 16) / 116
     f = torch.stack((fy + a / 500, fy, fy - b / 200), dim=-3)
-    relative_xyz = torch.where(f > _DELTA, f.pow(3), (f - _OFFSET) / _SLOPE)
-    return _mix(_RELATIVE_XYZ_TO_RGB, relative_xyz)
+    relative_xyz = torch.where(f > DELTA, f.pow(3), (f - OFFSET) / SLOPE)
+    return _mix(RELATIVE_XYZ_TO_RGB, relative_xyz)
 
 
 def lab_to_rgb(lab: Tensor) -> Tensor:
@@ -68,7 +74,7 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
 
 def _compress(t: Tensor) -> Tensor:
     """CIELAB's f: cube root above δ³, its tangent below."""
-    return torch.where(t > _DELTA**3, t.clamp(min=_DELTA**3).pow(1 / 3), _SLOPE * t + _OFFSET)
+    return torch.where(t > DELTA**3, t.clamp(min=DELTA**3).pow(1 / 3), SLOPE * t + OFFSET)
 
 
 def _mix(matrix: Tensor, image: Tensor) -> Tensor:

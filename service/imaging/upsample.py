@@ -1,7 +1,9 @@
 """Between the photograph's size and the network's: lightness reduced on the way down, chroma enlarged on the way up."""
 
+import math
+
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
@@ -18,16 +20,33 @@ def reduce(lightness: Tensor, size: int) -> Tensor:
     return reduced.clamp(0, 100)  # bicubic overshoots at edges
 
 
-def enlarge(ab: Tensor, height: int, width: int, top: int, bottom: int) -> Tensor:
-    """Rows `top` to `bottom` (exclusive) of the chroma `ab` (2, h, w) resized to `height` × `width`, bicubically.
+def widen(ab: Tensor, width: int) -> NDArray[np.float32]:
+    """Chroma (2, h, w), resized along its rows alone, bicubically → (2, h, `width`), in the same units."""
+    _, h, _ = ab.shape
+    planes = (Image.fromarray(plane.numpy()).resize((width, h), Image.Resampling.BICUBIC) for plane in ab)
+    return np.stack([np.asarray(plane) for plane in planes])
 
-    Answers float32 (2, bottom − top, width), in the units of `ab`. Strips agree with the same rows of the whole to
-    float rounding, because the filter reads the rows of `ab` beyond the strip's edge as well. A photograph smaller
-    than the map gets the same filter widened, so nothing aliases there either.
+
+def row_weights(h: int, height: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """What the rows of a picture resized from `h` to `height` rows are made of, bicubically.
+
+    Row y is the sum of the rows from `first[y]` on times `weights[y]`: answers `first` (height,) and `weights`
+    (height, taps). It is Pillow's filter (a = −0.5; R. Keys 1981, "Cubic Convolution Interpolation for Digital Image
+    Processing"), so that both directions are resized alike: centred, renormalised where it hangs over an edge, and
+    widened where the picture becomes smaller, so nothing aliases there either.
     """
-    _, h, w = ab.shape
-    box = (0, top * h / height, w, bottom * h / height)
-    planes = [
-        Image.fromarray(plane.numpy()).resize((width, bottom - top), Image.Resampling.BICUBIC, box) for plane in ab
-    ]
-    return torch.from_numpy(np.stack([np.asarray(plane) for plane in planes]))
+    scale = h / height
+    widened = max(scale, 1.0)
+    taps = min(h, math.ceil(4 * widened) + 1)
+    centers = (np.arange(height) + 0.5) * scale
+    first = np.floor(centers - 2 * widened + 0.5).astype(np.int32).clip(0, h - taps)
+    weights = _cubic((first[:, None] + np.arange(taps) + 0.5 - centers[:, None]) / widened)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return first, weights.astype(np.float32)
+
+
+def _cubic(t: NDArray[np.float64]) -> NDArray[np.float64]:
+    t = np.abs(t)
+    near = (1.5 * t - 2.5) * t * t + 1
+    far = ((-0.5 * t + 2.5) * t - 4) * t + 2
+    return np.where(t < 1, near, np.where(t < 2, far, 0.0))
