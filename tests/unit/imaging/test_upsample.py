@@ -43,7 +43,7 @@ def enlarge(ab: Tensor, height: int, width: int) -> Tensor:
 )
 def test_both_directions_are_resized_as_pillow_does(height: int, width: int) -> None:
     planes = [Image.fromarray(plane.numpy()).resize((width, height), Image.Resampling.BICUBIC) for plane in CHROMA]
-    expected = torch.from_numpy(np.stack(planes))
+    expected = torch.from_numpy(np.stack([np.asarray(plane) for plane in planes]))
     torch.testing.assert_close(enlarge(CHROMA, height, width), expected, rtol=0, atol=1e-3)
 
 
