@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: serve test lint train evaluate clean
+.PHONY: serve test lint train evaluate bench gpu-check clean
 .DELETE_ON_ERROR:
 
 serve: $(VENV)/.serve
@@ -39,6 +39,10 @@ evaluate: $(VENV)/.develop
 	$(BIN)/python -m training evaluate --photos $(PHOTOS) --store $(STORE) \
 		$(if $(WEIGHTS),--imagenet-weights $(WEIGHTS)) $(if $(PICTURES),--pictures $(PICTURES)) \
 		$(if $(RUNS),--runs $(RUNS))
+
+# make gpu-check [PHOTOS=folder] [STORE=model_store]: needs an NVIDIA GPU, and fails where there is none
+gpu-check: $(VENV)/.develop
+	$(BIN)/python -m benchmarks.gpu --store $(STORE) $(if $(PHOTOS),--photos $(PHOTOS))
 
 clean:
 	rm -rf $(VENV)

@@ -21,6 +21,7 @@ from service.api.context import RequestContext
 from service.api.problems import PROBLEMS, ProblemHandler
 from service.api.routes import build_router
 from service.api.schemas import BackboneStatus
+from service.cores import count_cores
 from service.engine.admission import Admission
 from service.engine.batcher import MicroBatcher
 from service.engine.choice import BackboneChoice
@@ -68,12 +69,15 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         models, missing, device = await run_sync(_open_models, settings)
         unavailable = _why_unavailable(missing)
-        costs = BatchCosts(await run_sync(device.warm_up, settings.max_batch_size))
+        seconds = await run_sync(device.warm_up, settings.max_batch_size)
+        costs = BatchCosts(seconds)
         # Half of a request's time is for its own work, and for what the prediction of its wait is wrong by.
         max_wait_s = min(settings.max_queue_wait_s, settings.request_timeout_s / 2)
         admission = Admission(max_wait_s, costs, settings.codec_threads)
         pixels = PixelBudget(settings.max_pixels_held)
         batcher: MicroBatcher[Any, Any] = MicroBatcher(models, settings.max_batch_size, settings.max_wait_ms / 1000)
+        for name, by_size in seconds.items():
+            batcher.limit_batch(name, max(by_size))  # larger ones did not fit
         worker = DeviceWorker(batcher, device, costs, metrics)
         lifecycle = Lifecycle(batcher, worker, settings.stall_s)
         _observe(metrics, batcher, pixels, lifecycle, device, models)
@@ -147,7 +151,7 @@ def _open_models(settings: Settings) -> tuple[dict[str, Model], dict[str, str], 
 
 def _open_device(settings: Settings, colorizers: dict[str, Colorizer]) -> Device:
     if settings.device == "cpu" or (settings.device == "auto" and not torch.cuda.is_available()):
-        return CpuDevice(colorizers, settings.precision)
+        return CpuDevice(colorizers, settings.precision, count_cores())
     if not torch.cuda.is_available():
         raise NoDeviceError("AUTOCHROME_DEVICE is cuda, but torch finds no GPU; use auto or cpu")
     return CudaDevice(colorizers, settings.precision)

@@ -6,6 +6,8 @@ from typing import Annotated, Literal, get_args
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from service.cores import count_cores
+
 MAX_PIXELS_LIMIT = 89_478_485
 """Where Pillow's own decompression-bomb guard begins, which some of its readers apply by themselves."""
 
@@ -56,8 +58,8 @@ class Settings(BaseSettings):
     max_pixels: Annotated[int, Field(ge=1, le=MAX_PIXELS_LIMIT)] = 50_000_000
     max_pixels_held: Annotated[int, Field(ge=1)] = 200_000_000
     """Pixels of all photographs in work together, about 12 bytes each; a photograph above that is refused with 429."""
-    codec_threads: Annotated[int, Field(ge=1, le=256)] = 2
-    """So many threads decode, and as many recompose and encode."""
+    codec_threads: Annotated[int, Field(ge=1, le=256)] = Field(default_factory=count_cores)
+    """So many threads decode, and as many recompose and encode; one for each core by default."""
     drain_s: Annotated[float, Field(ge=0)] = 5
     """After SIGTERM the service stays this long without readiness but serving, until routers have noticed."""
 

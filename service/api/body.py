@@ -1,6 +1,7 @@
 """Reading the image out of a request, never more bytes than allowed."""
 
 from collections.abc import AsyncGenerator
+from io import BytesIO
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -33,7 +34,10 @@ async def read_image(request: Request, max_bytes: int) -> bytes:
     if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         data = await _read_field(request, chunks, max_bytes)
     else:
-        data = b"".join([chunk async for chunk in chunks])
+        buffer = BytesIO()  # grows in place, and hands its bytes out without another copy: that would stop the loop
+        async for chunk in chunks:
+            buffer.write(chunk)
+        data = buffer.getvalue()
     if not data:
         raise EmptyBodyError(f"send the image as the body, or as the multipart file field `{IMAGE_FIELD}`")
     return data

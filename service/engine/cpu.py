@@ -25,9 +25,14 @@ class CpuDevice:
     lead_s: float | None = None
 
     def __init__(
-        self, colorizers: Mapping[str, Colorizer], precision: Literal["auto", "float32", "bfloat16", "float16"]
+        self,
+        colorizers: Mapping[str, Colorizer],
+        precision: Literal["auto", "float32", "bfloat16", "float16"],
+        threads: int,
     ) -> None:
-        self._colorizers = {name: CompiledColorizer(colorizer, precision) for name, colorizer in colorizers.items()}
+        self._colorizers = {
+            name: CompiledColorizer(colorizer, precision, threads) for name, colorizer in colorizers.items()
+        }
 
     def precision(self, backbone: str) -> str:
         """See `Device`."""

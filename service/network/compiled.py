@@ -33,15 +33,21 @@ class CompiledColorizer:
     """
 
     def __init__(
-        self, colorizer: Colorizer, precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+        self,
+        colorizer: Colorizer,
+        precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+        threads: int | None = None,
     ) -> None:
-        """`precision` "auto": half precision where the processor computes in it natively, float32 elsewhere."""
+        """`precision` "auto": half precision where the processor computes in it natively, float32 elsewhere.
+
+        `threads` to compute with; None: one for each core.
+        """
         stem, body = _Stem(colorizer).eval(), _Body(colorizer).eval()
         lightness = torch.full((1, 1, _TRACED_SIZE, _TRACED_SIZE), 50.0)
         with torch.inference_mode():
             features = stem(lightness)
-        self._stem = _compile(stem, (lightness,), "float32").create_infer_request()
-        compiled = _compile(body, (lightness, features), precision)
+        self._stem = _compile(stem, (lightness,), "float32", threads).create_infer_request()
+        compiled = _compile(body, (lightness, features), precision, threads)
         self._body = compiled.create_infer_request()
         self.precision = _PRECISIONS[compiled.get_property("INFERENCE_PRECISION_HINT").to_string()]
         """What the body really computes in: a request for a precision that the processor lacks is not fulfilled."""
@@ -93,7 +99,7 @@ class _Body(nn.Module):
         return saturate(ab * AB_SCALE, self.config.saturation_gain, self.config.saturation_exponent)
 
 
-def _compile(module: nn.Module, inputs: tuple[Tensor, ...], precision: str) -> Any:
+def _compile(module: nn.Module, inputs: tuple[Tensor, ...], precision: str, threads: int | None) -> Any:
     with torch.inference_mode(), warnings.catch_warnings():
         # OpenVINO reads torch.export's programs as well, but takes four times as long for them.
         warnings.simplefilter("ignore", FutureWarning)
@@ -104,7 +110,9 @@ def _compile(module: nn.Module, inputs: tuple[Tensor, ...], precision: str) -> A
     scale = INPUT_SIZE // _TRACED_SIZE
     model.reshape({i: [-1, x.shape[1], x.shape[2] * scale, x.shape[3] * scale] for i, x in enumerate(inputs)})
     # One stream with all cores: the least latency, and batches take the place of streams.
-    config = {"PERFORMANCE_HINT": "LATENCY"}
+    config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+    if threads is not None:
+        config["INFERENCE_NUM_THREADS"] = threads
     if precision != "auto":
         config["INFERENCE_PRECISION_HINT"] = _HINTS[precision]
     return openvino.Core().compile_model(model, "CPU", config)
