@@ -40,12 +40,25 @@ evaluate: $(VENV)/.develop
 		$(if $(WEIGHTS),--imagenet-weights $(WEIGHTS)) $(if $(PICTURES),--pictures $(PICTURES)) \
 		$(if $(RUNS),--runs $(RUNS))
 
+# The peers want versions of their own, so they have an environment of their own.
+BENCH := .venv-bench
+# make bench [PHOTOS=folder]: about half an hour, on a machine that does nothing else
+bench: $(BENCH)/.bench
+	$(BENCH)/bin/python -m benchmarks.network $(if $(PHOTOS),--photos $(PHOTOS))
+	$(BENCH)/bin/python -m benchmarks.serving --memory
+
+$(BENCH)/.bench: pyproject.toml benchmarks/constraints.txt
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/pip install --quiet --disable-pip-version-check --constraint benchmarks/constraints.txt \
+		--editable '.[bench,train]'
+	touch $@
+
 # make gpu-check [PHOTOS=folder] [STORE=model_store]: needs an NVIDIA GPU, and fails where there is none
 gpu-check: $(VENV)/.develop
 	$(BIN)/python -m benchmarks.gpu --store $(STORE) $(if $(PHOTOS),--photos $(PHOTOS))
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(BENCH)
 
 $(VENV)/.serve: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -131,7 +131,7 @@ class Engine:
             inferred = time.monotonic()
             format = order.format or photograph.format
             predictions = [answer.result for answer in answers]
-            last_job = encoding = self._encoders.submit(_write, photograph, predictions, format, order)
+            last_job = encoding = self._encoders.submit(self._write, photograph, predictions, format, order)
             with self._admission.inside(Stage.ENCODING, keys):
                 encoded, recompose_s, encode_s = await asyncio.wrap_future(encoding)
             self._admission.observe(Stage.ENCODING, recompose_s + encode_s)
@@ -165,18 +165,17 @@ class Engine:
             raise
         return _Read(photograph, lightness, pixels, time.monotonic() - started)
 
+    def _write(
+        self, photograph: Photograph, predictions: Sequence[Tensor], format: ImageFormat, order: Order
+    ) -> tuple[bytes, float, float]:
+        """The picture in the mean of the predicted colours, encoded; the seconds of recomposing and of encoding it."""
+        started = time.monotonic()
+        ab = torch.stack(list(predictions)).mean(dim=0)
+        rgb = recompose(photograph.lightness, ab, order.saturation, helpers=self._encoders)
+        recomposed = time.monotonic()
+        data = encode(rgb, photograph.alpha, format, order.quality)
+        return data, recomposed - started, time.monotonic() - recomposed
+
     def _give_back(self, decoding: "Future[_Read]") -> None:
         if not decoding.cancelled() and decoding.exception() is None:
             self._pixels.give_back(decoding.result().pixels)
-
-
-def _write(
-    photograph: Photograph, predictions: Sequence[Tensor], format: ImageFormat, order: Order
-) -> tuple[bytes, float, float]:
-    """The picture in the mean of the predicted colours, encoded; the seconds of recomposing and of encoding it."""
-    started = time.monotonic()
-    ab = torch.stack(list(predictions)).mean(dim=0)
-    rgb = recompose(photograph.lightness, ab, order.saturation)
-    recomposed = time.monotonic()
-    data = encode(rgb, photograph.alpha, format, order.quality)
-    return data, recomposed - started, time.monotonic() - recomposed

@@ -49,21 +49,27 @@ def lightness_of(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     return lightness
 
 
+def widen(ab: NDArray[np.float32], first: NDArray[np.int32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Chroma (2, h, w) → (2, h, W): column x is the sum of the columns from `first[x]` on, times `weights[x]`."""
+    wide = np.empty((2, ab.shape[1], len(first)), np.float32)
+    _widen(ab, first, weights, wide)
+    return wide
+
+
 def paint(
     lightness: NDArray[np.float32],
     ab: NDArray[np.float32],
     first: NDArray[np.int32],
     weights: NDArray[np.float32],
-) -> NDArray[np.uint8]:
-    """Lightness with chroma, as sRGB (H, W, 3).
+    rgb: NDArray[np.uint8],
+) -> None:
+    """Lightness with chroma, as sRGB, into `rgb` (H, W, 3).
 
     `lightness` is L* (H, W); `ab` the chroma (2, h, W), as wide as the photograph; that of row y is the sum of the rows
     from `first[y]` on, times `weights[y]`. Colours outside the gamut shrink towards grey of the same L* and hue:
     clipping the channels instead would change lightness, by up to 8 L*, and hue.
     """
-    rgb = np.empty((*lightness.shape, 3), np.uint8)
-    _paint(np.ascontiguousarray(lightness), ab, first, weights, _COMPANDED, rgb)
-    return rgb
+    _paint(lightness, ab, first, weights, _COMPANDED, rgb)
 
 
 def _input(dtype: Any, dimensions: int) -> Any:
@@ -83,6 +89,19 @@ def _lightness_of(
             level = luminance[0, rgb[y, x, 0]] + luminance[1, rgb[y, x, 1]] + luminance[2, rgb[y, x, 2]]
             step = min(int(level), _LEVELS)
             lightness[y, x] = curve[step] + (level - _f(step)) * (curve[step + 1] - curve[step])
+
+
+@njit(void(_input(float32, 3), _input(int32, 1), _input(float32, 2), float32[:, :, ::1]), nogil=True)
+def _widen(
+    ab: NDArray[np.float32], first: NDArray[np.int32], weights: NDArray[np.float32], wide: NDArray[np.float32]
+) -> None:
+    for plane in range(2):
+        for y in range(ab.shape[1]):
+            for x in range(len(first)):
+                total = _f(0)
+                for tap in range(weights.shape[1]):
+                    total += weights[x, tap] * ab[plane, y, first[x] + tap]
+                wide[plane, y, x] = total
 
 
 @njit(nogil=True, inline="always")

@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -20,26 +19,19 @@ def reduce(lightness: Tensor, size: int) -> Tensor:
     return reduced.clamp(0, 100)  # bicubic overshoots at edges
 
 
-def widen(ab: Tensor, width: int) -> NDArray[np.float32]:
-    """Chroma (2, h, w), resized along its rows alone, bicubically → (2, h, `width`), in the same units."""
-    _, h, _ = ab.shape
-    planes = (Image.fromarray(plane.numpy()).resize((width, h), Image.Resampling.BICUBIC) for plane in ab)
-    return np.stack([np.asarray(plane) for plane in planes])
+def bicubic_weights(before: int, after: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """What the rows (or columns) of a picture resized from `before` to `after` of them are made of, bicubically.
 
-
-def row_weights(h: int, height: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """What the rows of a picture resized from `h` to `height` rows are made of, bicubically.
-
-    Row y is the sum of the rows from `first[y]` on times `weights[y]`: answers `first` (height,) and `weights`
-    (height, taps). It is Pillow's filter (a = −0.5; R. Keys 1981, "Cubic Convolution Interpolation for Digital Image
-    Processing"), so that both directions are resized alike: centred, renormalised where it hangs over an edge, and
-    widened where the picture becomes smaller, so nothing aliases there either.
+    Row y is the sum of the rows from `first[y]` on times `weights[y]`: answers `first` (after,) and `weights`
+    (after, taps). It is Pillow's filter (a = −0.5; R. Keys 1981, "Cubic Convolution Interpolation for Digital Image
+    Processing"): centred, renormalised where it hangs over an edge, and widened where the picture becomes smaller, so
+    that nothing aliases there either.
     """
-    scale = h / height
+    scale = before / after
     widened = max(scale, 1.0)
-    taps = min(h, math.ceil(4 * widened) + 1)
-    centers = (np.arange(height) + 0.5) * scale
-    first = np.floor(centers - 2 * widened + 0.5).astype(np.int32).clip(0, h - taps)
+    taps = min(before, math.ceil(4 * widened) + 1)
+    centers = (np.arange(after) + 0.5) * scale
+    first = np.floor(centers - 2 * widened + 0.5).astype(np.int32).clip(0, before - taps)
     weights = _cubic((first[:, None] + np.arange(taps) + 0.5 - centers[:, None]) / widened)
     weights /= weights.sum(axis=1, keepdims=True)
     return first, weights.astype(np.float32)

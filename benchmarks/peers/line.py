@@ -1,0 +1,98 @@
+"""The line of work that every server does for a photograph, from the service's own functions, and no server around it.
+
+Peers and the bare loop share it, so that what differs between the servers is the serving alone.
+"""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from service.imaging.codec import ImageFormat, Photograph, decode, encode
+from service.imaging.recompose import recompose
+from service.imaging.upsample import reduce
+from service.network.backbones import BackboneName
+from service.network.checkpoint import Checkpoint
+from service.network.compiled import CompiledColorizer
+from service.network.preprocessing import INPUT_SIZE
+
+STORE = Path(__file__).parents[2] / "model_store"
+
+CODEC_THREADS = 2
+"""As many as the service's default."""
+
+MAX_PIXELS, QUALITY, SATURATION = 50_000_000, 90, 1.0  # the service's own defaults
+
+
+@dataclass(frozen=True, slots=True)
+class PeerSettings:
+    """What the benchmark tells a peer; in the environment, because most peers start processes of their own."""
+
+    backbone: str
+    port: int
+    batches: Path
+    """A file that gets one byte for every batch: its size."""
+    deadline_s: float | None
+    """Set for the overload run alone: what a client waits at most, for the peers that can make use of it."""
+
+    @classmethod
+    def from_environment(cls) -> "PeerSettings":
+        """Reads what `to_environment` wrote, in this process or in one that started it."""
+        deadline = os.environ.get("BENCHMARK_DEADLINE_S")
+        return cls(
+            os.environ["BENCHMARK_BACKBONE"],
+            int(os.environ["BENCHMARK_PORT"]),
+            Path(os.environ["BENCHMARK_BATCHES"]),
+            float(deadline) if deadline else None,
+        )
+
+    def to_environment(self) -> dict[str, str]:
+        """The variables for a peer's process."""
+        return {
+            "BENCHMARK_BACKBONE": self.backbone,
+            "BENCHMARK_PORT": str(self.port),
+            "BENCHMARK_BATCHES": str(self.batches),
+            "BENCHMARK_DEADLINE_S": "" if self.deadline_s is None else str(self.deadline_s),
+        }
+
+
+class Network:
+    """The compiled network, warmed up; for one thread at a time."""
+
+    def __init__(self, backbone: str, max_batch_size: int, batches: Path | None = None) -> None:
+        name = BackboneName(backbone)
+        self._batches: int | None = None
+        self._colorizer = CompiledColorizer(Checkpoint.load(STORE / name, name).colorizer)
+        for size in range(1, max_batch_size + 1):
+            self.predict([torch.full((1, INPUT_SIZE, INPUT_SIZE), 50.0)] * size)
+        if batches is not None:
+            # One byte a batch, appended: whole and in one place whichever process writes it.
+            self._batches = os.open(batches, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    def predict(self, lightness: Sequence[Tensor]) -> list[Tensor]:
+        """L* (1, 224, 224) of each picture → its a*, b* (2, 224, 224)."""
+        if self._batches is not None:
+            os.write(self._batches, bytes([len(lightness)]))
+        # numpy stacks, as in the service: torch would start a team of threads for it, beside OpenVINO's.
+        return list(self._colorizer.predict(torch.from_numpy(np.stack([picture.numpy() for picture in lightness]))))
+
+
+def read(data: bytes) -> tuple[Photograph, Tensor]:
+    """A file's photograph, and what the network is shown of it."""
+    photograph = decode(data, MAX_PIXELS)
+    return photograph, reduce(photograph.lightness, INPUT_SIZE)
+
+
+def write(photograph: Photograph, ab: Tensor) -> bytes:
+    """The photograph in these colours, as JPEG."""
+    return encode(recompose(photograph.lightness, ab, SATURATION), photograph.alpha, ImageFormat.JPEG, QUALITY)
+
+
+def codec_threads(name: str) -> ThreadPoolExecutor:
+    """Threads for `read` and `write`; one thread of torch's own in each, as in the service."""
+    return ThreadPoolExecutor(CODEC_THREADS, name, torch.set_num_threads, (1,))

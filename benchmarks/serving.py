@@ -1,0 +1,160 @@
+"""The serving benchmark: `python -m benchmarks.serving`, Markdown tables on standard output.
+
+The service and, in the same run, LitServe, BentoML, Ray Serve and a plain FastAPI route, all with the same network and
+codec code (`peers/line.py`); JPEG of 512 × 512 in and out. Before and after the service comes the bare loop: the same
+line of work without any server, which is as much as these cores can do.
+
+- *Closed loop*: one client for the latency of an idle server, many for its capacity.
+- *Open loop*: Poisson arrivals. Every server gets the same rates, shares of the service's measured capacity, because
+  clients come at the rate they come at, whatever serves them; a peer that cannot sustain a rate is marked. At 60 % each
+  peer gets that share of its own capacity as well.
+- *Overload*: arrivals at twice the service's capacity, from clients that wait half a second. Each server is told that
+  deadline by whatever setting it has for it.
+"""
+
+import argparse
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from pathlib import Path
+
+from PIL import Image
+
+from benchmarks.peers import report
+from benchmarks.peers.figures import (
+    CLIENTS,
+    COMPARED,
+    DEADLINE_S,
+    MEMORY_REQUESTS,
+    OVERLOAD,
+    SHARES,
+    Figures,
+    ServerFigures,
+)
+from benchmarks.peers.measurement import measure
+from benchmarks.peers.server import OURS, PEERS, Server, ServerError, serving
+
+ROOT = Path(__file__).parents[1]
+PICTURE = ROOT / "docs" / "pictures" / "flooded-house.jpg"
+SIDE, QUALITY = 512, 90
+
+
+class Benchmark:
+    """One run of it all, in a folder for the photograph, logs and the like."""
+
+    def __init__(self, backbone: str, seconds: float, folder: Path) -> None:
+        self._seconds = seconds
+        self._folder = folder
+        self._photograph = folder / "photograph.jpg"
+        self._photograph.write_bytes(make_photograph())
+        self.figures = Figures(backbone)
+
+    def run(self, peers: list[str], memory: bool) -> None:
+        """Measures the service first: its capacity sets everybody's arrival rates."""
+        self._bare()
+        self._server(OURS)
+        self._bare()
+        for name in peers:
+            try:
+                self._server(name)
+            except (ServerError, subprocess.CalledProcessError) as error:
+                _say(f"{name}: {error}")
+                self.figures.servers.pop(name, None)
+                self.figures.failures[name] = str(error).partition("\n")[0]
+        if memory:
+            self._memory()
+
+    def _bare(self) -> None:
+        _say("bare loop")
+        command = [sys.executable, "-m", "benchmarks.peers.bare", "--backbone", self.figures.backbone]
+        command += ["--photograph", str(self._photograph), "--seconds", str(self._seconds / 2)]
+        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=ROOT).stdout
+        self.figures.bare.append(json.loads(output))
+
+    def _server(self, name: str) -> None:
+        with self._serving(name) as server:
+            _say(f"{name}: closed loop")
+            warm_up = ("--warm-up", str(self._seconds / 4), "--seconds", str(self._seconds))
+            figures = ServerFigures(
+                single=measure(server, self._photograph, "--clients", "1", *warm_up),
+                saturated=measure(server, self._photograph, "--clients", str(CLIENTS), *warm_up),
+            )
+            self.figures.servers[name] = figures
+            capacity = self.figures.ours.capacity
+            for share in SHARES:
+                _say(f"{name}: {share:.0%}")
+                seconds = self._seconds * (2 if share == COMPARED else 1)
+                figures.shares[share] = measure(server, self._photograph, *_open_loop(share * capacity, seconds))
+            if name == OURS:
+                figures.own_share = figures.shares[COMPARED]
+            else:
+                _say(f"{name}: {COMPARED:.0%} of its own capacity")
+                rate = COMPARED * figures.saturated.throughput
+                figures.own_share = measure(server, self._photograph, *_open_loop(rate, 2 * self._seconds))
+        with self._serving(name, DEADLINE_S) as server:
+            _say(f"{name}: overload")
+            measure(server, self._photograph, "--clients", "4", "--seconds", str(self._seconds / 4))
+            figures.overload = measure(server, self._photograph, *_open_loop(OVERLOAD * capacity, self._seconds))
+
+    def _memory(self) -> None:
+        _say("memory")
+        with self._serving(OURS) as server:
+            done = 0
+            for requests in MEMORY_REQUESTS:
+                options = ("--clients", str(CLIENTS), "--requests", str(requests - done))
+                self.figures.rss_bytes.append(measure(server, self._photograph, *options).rss_bytes)
+                done = requests
+
+    def _serving(self, name: str, deadline_s: float | None = None) -> AbstractContextManager[Server]:
+        return serving(name, self.figures.backbone, self._photograph.read_bytes(), self._folder, deadline_s)
+
+
+def make_photograph() -> bytes:
+    """A historical picture of the repository's as grey JPEG of 512 × 512."""
+    output = io.BytesIO()
+    with Image.open(PICTURE) as picture:
+        picture.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS).save(output, "JPEG", quality=QUALITY)
+    return output.getvalue()
+
+
+def _open_loop(rate: float, seconds: float) -> tuple[str, ...]:
+    return "--rate", str(rate), "--seconds", str(seconds)
+
+
+def _say(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Measures, and prints what came out."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__.splitlines()[0])
+    parser.add_argument("--backbone", default="mobilenet_v2")
+    parser.add_argument("--seconds", type=float, default=8, help="of a measurement")
+    parser.add_argument("--servers", default=",".join([OURS, *PEERS]), help="which, separated by commas")
+    parser.add_argument("--memory", action="store_true", help="measure the service's memory, too")
+    parser.add_argument("--json", type=Path, help="a file for the figures")
+    arguments = parser.parse_args()
+    servers = set(arguments.servers.split(","))
+    if unknown := servers - {OURS, *PEERS}:
+        parser.error(f"no such servers: {', '.join(sorted(unknown))}; there are {OURS}, {', '.join(PEERS)}")
+    # OpenVINO's converter tells a statistics server about every use, except of machines that say they are CI.
+    os.environ.setdefault("CI", "true")
+    # Whatever ends the benchmark, its servers are ended by the same `finally`.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with tempfile.TemporaryDirectory(prefix="autochrome-benchmark-") as folder:
+        benchmark = Benchmark(arguments.backbone, arguments.seconds, Path(folder))
+        benchmark.run([name for name in PEERS if name in servers], arguments.memory)
+    print(report.render(benchmark.figures))
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(asdict(benchmark.figures)) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
