@@ -103,7 +103,7 @@ class DeviceWorker(Generic[Item, Result]):
             launched = self._launch(entries)
             failed = [] if running is None else self._collect(running)
             running = launched
-            if running is not None and (failed or lead_s is None):
+            if running is not None and (failed or lead_s is None or isinstance(running.finish, _Failure)):
                 failed += self._collect(running)
                 running = None
             self._retry(failed)

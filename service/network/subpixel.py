@@ -12,10 +12,10 @@ from service.network.decoder import Decoder
 class SubpixelConvolution(nn.Module):
     """`ConvTranspose2d` of kernel 4, stride 2 and padding 1, and an activation, as a 2×2 convolution and a shuffle.
 
-    It is exact. Output row y = 2p − 1 + s, for s in {0, 1}, is made of input rows p − 1 and p alone. So one 2×2 convolution over the
-    input padded by one gives, at each of its (H + 1) × (W + 1) places, four output pixels: the sub-pixel convolution of
-    Shi et al. 2016 ("Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel CNN"), shifted by
-    one row and column. It multiplies no zeros, as a 3×3 kernel for the unshifted one would.
+    It is exact. Output row y = 2p − 1 + s, for s in {0, 1}, is made of input rows p − 1 and p alone. So one 2×2
+    convolution over the input padded by one gives, at each of its (H + 1) × (W + 1) places, four output pixels: the
+    sub-pixel convolution of Shi et al. 2016 ("Real-Time Single Image and Video Super-Resolution Using an Efficient
+    Sub-Pixel CNN"), shifted by one row and column. It multiplies no zeros, as a 3×3 kernel for the unshifted one would.
     """
 
     def __init__(self, transposed: nn.ConvTranspose2d, activation: Callable[[Tensor], Tensor]) -> None:
