@@ -2,6 +2,9 @@
 
 import asyncio
 import logging
+import os
+import sys
+import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -41,6 +44,8 @@ from service.telemetry.loop_lag import watch_loop
 from service.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
+
+_CODEC_NICENESS = 10
 
 
 class NoBackboneError(Exception):
@@ -125,9 +130,16 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def _codec_threads(settings: Settings, name: str) -> ThreadPoolExecutor:
-    # One thread of torch's own in each: they are many already, and teams of threads fighting over the cores cost far
-    # more than they give.
-    return ThreadPoolExecutor(settings.codec_threads, name, torch.set_num_threads, (1,))
+    def begin() -> None:
+        # One thread of torch's own in each: they are many already, and teams of threads fighting over the cores cost
+        # far more than they give.
+        torch.set_num_threads(1)
+        if sys.platform == "linux":  # elsewhere, priorities are the process's
+            # The event loop and the network go first: refusals stay quick, and no core of the network's waits for
+            # another that decodes.
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _CODEC_NICENESS)
+
+    return ThreadPoolExecutor(settings.codec_threads, name, begin)
 
 
 def _open_models(settings: Settings) -> tuple[dict[str, Model], dict[str, str], Device]:

@@ -95,13 +95,17 @@ def _lightness_of(
 def _widen(
     ab: NDArray[np.float32], first: NDArray[np.int32], weights: NDArray[np.float32], wide: NDArray[np.float32]
 ) -> None:
-    for plane in range(2):
-        for y in range(ab.shape[1]):
-            for x in range(len(first)):
-                total = _f(0)
-                for tap in range(weights.shape[1]):
-                    total += weights[x, tap] * ab[plane, y, first[x] + tap]
-                wide[plane, y, x] = total
+    for y in range(ab.shape[1]):
+        for x in range(len(first)):
+            a, b = _f(0), _f(0)
+            for tap in range(weights.shape[1]):
+                source, weight = (
+                    np.uint32(first[x] + tap),
+                    weights[x, tap],
+                )  # unsigned: no place is counted from the end
+                a += weight * ab[0, y, source]
+                b += weight * ab[1, y, source]
+            wide[0, y, x], wide[1, y, x] = a, b
 
 
 @njit(nogil=True, inline="always")
@@ -147,7 +151,7 @@ def _paint(
         row_a[:] = _f(0)
         row_b[:] = _f(0)
         for tap in range(weights.shape[1]):
-            source, weight = first[y] + tap, weights[y, tap]
+            source, weight = np.uint32(first[y] + tap), weights[y, tap]
             for x in range(width):
                 row_a[x] += weight * ab[0, source, x]
                 row_b[x] += weight * ab[1, source, x]

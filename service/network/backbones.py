@@ -31,6 +31,15 @@ class BackboneName(StrEnum):
         """
         return {BackboneName.MOBILENET_V2: 3, BackboneName.RESNET101: 0}[self]
 
+    @property
+    def busy_share(self) -> float:
+        """The share of a machine's cores that its network does best with while photographs queue.
+
+        A MobileNetV2's work is about that of decoding, painting and encoding a photograph of 512 pixels: side by side
+        they waste less than taking turns on all cores. A ResNet-101's is three times that.
+        """
+        return {BackboneName.MOBILENET_V2: 0.5, BackboneName.RESNET101: 1.0}[self]
+
 
 class BackboneWeightsError(Exception):
     """ImageNet weights for a trunk are missing or do not fit it; the message says what to do."""

@@ -4,6 +4,7 @@ Why OpenVINO, and what the alternatives took: docs/decisions/0007-cpu-path.md.
 """
 
 import warnings
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
+from service.cores import count_cores
 from service.network.colorizer import Colorizer
 from service.network.preprocessing import AB_SCALE, INPUT_SIZE
 from service.network.saturation import saturate
@@ -45,15 +47,19 @@ class CompiledColorizer:
     ) -> None:
         """`precision` "auto": half precision where the processor computes in it natively, float32 elsewhere.
 
-        `threads` to compute with; None: one for each core.
+        `threads` to compute with; None: one for each core. Batches are a sign that photographs queue: for those it
+        takes no more than the backbone's `busy_share` of them.
         """
         lightness = torch.full((1, 1, _TRACED_SIZE, _TRACED_SIZE), 50.0)
         # Batch norm is folded in here, not by OpenVINO: the pieces then share the weights that it leads to.
         stem, body = fuse(Stem(colorizer).eval()), fuse(Body(colorizer).eval())
         with torch.inference_mode():
             features = stem(lightness)
-        stems = _compile(stem, (lightness,), "float32", threads)
-        bodies = _compile(body, (lightness, features), precision, threads)
+        threads = threads or count_cores()
+        busy = max(1, round(threads * colorizer.config.backbone.busy_share))
+        threads_by_size = {size: busy if size > 1 else threads for size in _PIECES}
+        stems = _compile(stem, (lightness,), "float32", threads_by_size)
+        bodies = _compile(body, (lightness, features), precision, threads_by_size)
         self._parts = {
             size: (stems[size].create_infer_request(), bodies[size].create_infer_request()) for size in _PIECES
         }
@@ -111,8 +117,10 @@ class Body(nn.Module):
         return saturate(ab * AB_SCALE, self.config.saturation_gain, self.config.saturation_exponent)
 
 
-def _compile(module: nn.Module, inputs: tuple[Tensor, ...], precision: str, threads: int | None) -> dict[int, Any]:
-    """The module compiled for each of the sizes of `_PIECES`."""
+def _compile(
+    module: nn.Module, inputs: tuple[Tensor, ...], precision: str, threads_by_size: Mapping[int, int]
+) -> dict[int, Any]:
+    """The module compiled for each batch size."""
     with torch.inference_mode(), warnings.catch_warnings():
         # OpenVINO reads torch.export's programs as well, but takes four times as long for them.
         warnings.simplefilter("ignore", FutureWarning)
@@ -121,14 +129,13 @@ def _compile(module: nn.Module, inputs: tuple[Tensor, ...], precision: str, thre
         frontend = FrontEndManager().load_by_framework("pytorch")
         model = frontend.convert(frontend.load(decoder))
     # One stream with all cores: the least latency, and batches take the place of streams.
-    config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
-    if threads is not None:
-        config["INFERENCE_NUM_THREADS"] = threads
+    # Not pinned to cores: OpenVINO's threads share them with those that decode and encode.
+    config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
     if precision != "auto":
         config["INFERENCE_PRECISION_HINT"] = _HINTS[precision]
     core, scale = openvino.Core(), INPUT_SIZE // _TRACED_SIZE
     compiled: dict[int, Any] = {}
-    for size in _PIECES:
+    for size, threads in threads_by_size.items():
         model.reshape({i: [size, x.shape[1], x.shape[2] * scale, x.shape[3] * scale] for i, x in enumerate(inputs)})
-        compiled[size] = core.compile_model(model, "CPU", config)
+        compiled[size] = core.compile_model(model, "CPU", config | {"INFERENCE_NUM_THREADS": threads})
     return compiled
