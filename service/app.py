@@ -1,6 +1,7 @@
 """The application: the lifespan builds every object and wires them, here and nowhere else."""
 
 import asyncio
+import gc
 import logging
 import os
 import sys
@@ -86,6 +87,9 @@ def create_app(settings: Settings) -> FastAPI:
         worker = DeviceWorker(batcher, device, costs, metrics)
         lifecycle = Lifecycle(batcher, worker, settings.stall_s)
         _observe(metrics, batcher, pixels, lifecycle, device, models)
+        # What start-up made is there to stay: the garbage collector need not walk through all of torch in mid-request.
+        gc.collect()
+        gc.freeze()
         worker.start()
         lifecycle.phase = Phase.READY
         # The server's signal handler reaches the lifecycle through here.
