@@ -21,6 +21,9 @@ Result_co = TypeVar("Result_co", covariant=True)
 MAX_FAILURES_IN_A_ROW = 8
 """So many photographs that failed alone, with none coloured between them: it is the device that is broken."""
 
+_TRUST = 0.8
+"""The share of a batch's predicted time after which its end is waited for."""
+
 Finish = Callable[[], Sequence[Result]]
 """Waits for a launched batch; its results, in the order of the items."""
 
@@ -53,8 +56,9 @@ class _Launched(Generic[Item, Result]):
     entries: Sequence[Entry[Item, Result]]
     finish: Finish[Result] | _Failure
     at: float
-    ends: float
-    """Predicted; in the batcher's time, as `at`."""
+    """In the batcher's time."""
+    cost_s: float
+    """Predicted."""
 
 
 class DeviceWorker(Generic[Item, Result]):
@@ -96,8 +100,7 @@ class DeviceWorker(Generic[Item, Result]):
         lead_s = self._device.lead_s
         running: _Launched[Item, Result] | None = None
         while True:
-            busy_until = None if running is None or lead_s is None else running.ends - lead_s
-            entries = self._batcher.next_batch(busy_until)
+            entries = self._batcher.next_batch(None if running is None else self._due(running, lead_s or 0.0))
             if entries is None:
                 return
             launched = self._launch(entries)
@@ -107,6 +110,11 @@ class DeviceWorker(Generic[Item, Result]):
                 failed += self._collect(running)
                 running = None
             self._retry(failed)
+
+    def _due(self, running: "_Launched[Item, Result]", lead_s: float) -> float:
+        """When the batch after this one is closed."""
+        # Not the whole prediction: a batch that ended before it would be collected late, and seem to confirm it.
+        return max(running.at, self._free_at) + _TRUST * running.cost_s - lead_s
 
     def _launch(self, entries: Sequence[Entry[Item, Result]]) -> "_Launched[Item, Result] | None":
         """Starts a batch of those who still wait, if any."""
@@ -118,7 +126,7 @@ class DeviceWorker(Generic[Item, Result]):
         for entry in waiting:
             entry.started = now
         finish = self._attempt(key, waiting, lambda: self._device.launch(key, [entry.item for entry in waiting]))
-        return _Launched(waiting, finish, now, max(now, self._free_at) + self._costs.predict(key, len(waiting)))
+        return _Launched(waiting, finish, now, self._costs.predict(key, len(waiting)))
 
     def _collect(self, batch: "_Launched[Item, Result]") -> "list[Sequence[Entry[Item, Result]]]":
         """Answers for a launched batch; if it failed, its halves come back, to be tried again."""

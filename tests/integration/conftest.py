@@ -2,18 +2,24 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
 import pytest
+from PIL import Image, ImageEnhance
+from torch import Tensor
 
 from service.__main__ import Server
 from service.app import create_app
+from service.engine.cpu import CpuDevice
 from service.network.checkpoint import save_checkpoint
 from service.network.colorizer import Colorizer
+from service.network.compiled import CompiledColorizer
 from service.settings import Settings
+from tests.pictures import to_bytes
 from tests.scrape import sample
 
 TIMEOUT_S = 30
@@ -84,3 +90,63 @@ def connected(running: Running) -> Iterator[httpx2.Client]:
     limits = httpx2.Limits(max_connections=100)
     with httpx2.Client(base_url=running.url, timeout=TIMEOUT_S, limits=limits) as client:
         yield client
+
+
+class Gate:
+    """Stands before the network: batches wait for `open`, and one picture is poison."""
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+        self.opened = threading.Event()
+        self.sizes: list[int] = []
+        self.batch_s: float | None = None
+        """What a batch costs according to warm-up; None: what it really takes."""
+
+    def pass_through(self, lightness: Tensor) -> None:
+        """Waits, and counts the batch."""
+        self.reached.set()
+        assert self.opened.wait(TIMEOUT_S)
+        self.sizes.append(len(lightness))
+        if any(one.max() - one.min() < 0.01 for one in lightness):
+            raise ValueError("a flat picture is poison")
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    """Closed once the service is warm: set `opened` to let batches through."""
+    gate = Gate()
+    predict, warm_up = CompiledColorizer.predict, CpuDevice.warm_up
+
+    def gated(colorizer: CompiledColorizer, lightness: Tensor) -> Tensor:
+        gate.pass_through(lightness)
+        return predict(colorizer, lightness)
+
+    def warm_up_then_gate(device: CpuDevice, max_batch_size: int) -> dict[str, dict[int, float]]:
+        seconds = warm_up(device, max_batch_size)
+        monkeypatch.setattr(CompiledColorizer, "predict", gated)
+        if gate.batch_s is not None:
+            seconds = {name: dict.fromkeys(by_size, gate.batch_s) for name, by_size in seconds.items()}
+        return seconds
+
+    monkeypatch.setattr(CpuDevice, "warm_up", warm_up_then_gate)
+    yield gate
+    gate.opened.set()
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(65) as pool:
+        yield pool
+
+
+def photos(gray_photo: Image.Image, count: int) -> list[bytes]:
+    """Different pictures, so that a mixed-up answer shows."""
+    return [to_bytes(ImageEnhance.Brightness(gray_photo).enhance(0.4 + 0.01 * i), "PNG") for i in range(count)]
+
+
+def wait_for(running: Running, metric: str, labels: str, value: float) -> None:
+    """Asks until a metric has a value; every question is a round trip, so this never spins idle."""
+    for _ in range(10_000):
+        if running.metric(metric, labels) == value:
+            return
+    raise AssertionError(f"{metric}{labels} never became {value}")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import openvino
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from service.app import create_app
 from service.engine.lifecycle import Phase
-from service.network.colorizer import Colorizer
+from service.network.compiled import CompiledColorizer
 from service.settings import Settings
 from service.telemetry.logging import JsonFormatter
 from tests.pictures import from_bytes, to_bytes
@@ -234,10 +235,25 @@ def test_a_backbone_without_weights_is_told_how_to_get_them(client: TestClient, 
     assert "python -m training fit --backbone resnet101" in response.json()["detail"]
     loaded, missing, _ = client.get("/backbones").json()["backbones"]
     assert (loaded["name"], loaded["available"], loaded["default"]) == ("mobilenet_v2", True, True)
-    assert (loaded["version"], loaded["device"], loaded["precision"]) == ("1.2.3", "cpu", "float32")
+    assert (loaded["version"], loaded["device"]) == ("1.2.3", "cpu")
     assert len(loaded["digest"]) == 64
     assert (missing["name"], missing["available"]) == ("resnet101", False)
+    assert (missing["device"], missing["precision"], missing["path"]) == (None, None, None)
     assert "python -m training fit --backbone resnet101" in missing["reason"]
+
+
+@pytest.mark.parametrize("precision", ["auto", "float32"])
+def test_each_backbone_tells_what_it_computes_in_and_how(make_settings: Make, full_store: Path, precision: str) -> None:
+    capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    expected = "bfloat16" if precision == "auto" and "BF16" in capabilities else "float32"
+    with TestClient(create_app(make_settings(model_store=full_store, precision=precision, max_batch_size=1))) as client:
+        *networks, blend = client.get("/backbones").json()["backbones"]
+        text = client.get("/metrics").text
+    for network in networks:
+        assert (network["device"], network["precision"], network["path"]) == ("cpu", expected, "openvino")
+        labels = f'device="cpu",digest="{network["digest"][:12]}",precision="{expected}"'
+        assert sample(text, f'autochrome_model_info{{backbone="{network["name"]}",{labels}') == 1
+    assert (blend["device"], blend["precision"], blend["path"]) == ("cpu", None, None)
 
 
 def test_each_backbone_answers_with_its_own_colours(make_settings: Make, full_store: Path, gray_jpeg: bytes) -> None:
@@ -274,11 +290,11 @@ def test_a_closed_service_admits_nothing_and_says_so(client: TestClient, gray_jp
 def test_an_inference_failure_is_a_500_and_never_the_grey_original(
     client: TestClient, gray_jpeg: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_self: Colorizer, _lightness: Tensor) -> Tensor:
+    def fail(_self: CompiledColorizer, _lightness: Tensor) -> Tensor:
         raise RuntimeError("a secret of the inside")
 
     with monkeypatch.context() as patched:
-        patched.setattr("service.network.colorizer.Colorizer.predict", fail)
+        patched.setattr("service.network.compiled.CompiledColorizer.predict", fail)
         response = client.post("/colorize", content=gray_jpeg)
     assert problem(response) == (500, "inference-failed")
     assert response.json()["detail"].endswith("RuntimeError")
@@ -340,6 +356,7 @@ def test_metrics_count_exactly(client: TestClient, gray_jpeg: bytes) -> None:
     assert sample(text, 'autochrome_queue_depth{backbone="mobilenet_v2"} ') == 0
     assert sample(text, 'autochrome_queue_oldest_seconds{backbone="mobilenet_v2"} ') == 0
     assert sample(text, "autochrome_in_flight ") == 0
+    assert sample(text, "autochrome_pixels_held ") == 0
     assert sample(text, "autochrome_ready ") == 1
     assert sample(text, "autochrome_model_info{") == 1
     assert sample(text, "autochrome_rejections_total{") == 0

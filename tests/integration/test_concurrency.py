@@ -2,84 +2,28 @@
 
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
 import numpy as np
 import pytest
-from PIL import Image, ImageEnhance
+from PIL import Image
 from torch import Tensor
 
-from service.engine.device import Device
 from service.imaging.codec import Photograph, decode
-from service.network.colorizer import Colorizer
-from tests.integration.conftest import TIMEOUT_S, Running, connected
+from service.network.compiled import CompiledColorizer
+from tests.integration.conftest import TIMEOUT_S, Gate, Running, connected, photos, wait_for
 from tests.pictures import from_bytes, to_bytes
 
 Serve = Callable[..., Running]
 
 
-class Gate:
-    """Stands before the network: batches wait for `open`, and one picture is poison."""
-
-    def __init__(self) -> None:
-        self.reached = threading.Event()
-        self.opened = threading.Event()
-        self.sizes: list[int] = []
-
-    def pass_through(self, lightness: Sequence[Tensor]) -> None:
-        self.reached.set()
-        assert self.opened.wait(TIMEOUT_S)
-        self.sizes.append(len(lightness))
-        if any(one.max() - one.min() < 0.01 for one in lightness):
-            raise ValueError("a flat picture is poison")
-
-
-@pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
-    """Closed once the service is warm: set `opened` to let batches through."""
-    gate = Gate()
-    run_batch, warm_up = Device.run_batch, Device.warm_up
-
-    def gated(device: Device, backbone: str, lightness: Sequence[Tensor]) -> list[Tensor]:
-        gate.pass_through(lightness)
-        return run_batch(device, backbone, lightness)
-
-    def warm_up_then_gate(device: Device, max_batch_size: int) -> dict[str, float]:
-        seconds = warm_up(device, max_batch_size)
-        monkeypatch.setattr(Device, "run_batch", gated)
-        return seconds
-
-    monkeypatch.setattr(Device, "warm_up", warm_up_then_gate)
-    yield gate
-    gate.opened.set()
-
-
-@pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(65) as pool:
-        yield pool
-
-
-def photos(gray_photo: Image.Image, count: int) -> list[bytes]:
-    """Different pictures, so that a mixed-up answer shows."""
-    return [to_bytes(ImageEnhance.Brightness(gray_photo).enhance(0.4 + 0.01 * i), "PNG") for i in range(count)]
-
-
-def wait_for(running: Running, metric: str, labels: str, value: float) -> None:
-    """Asks until a metric has a value; every question is a round trip, so this never spins idle."""
-    for _ in range(10_000):
-        if running.metric(metric, labels) == value:
-            return
-    raise AssertionError(f"{metric}{labels} never became {value}")
-
-
 def test_64_at_once_are_batched_and_each_gets_its_own_answer(
     serve: Serve, gate: Gate, pool: ThreadPoolExecutor, gray_photo: Image.Image
 ) -> None:
-    running = serve(max_batch_size=8, max_queue_wait_s=3600)  # the gate makes the network look slow
+    running = serve(max_batch_size=8)
     bodies = photos(gray_photo, 64)
     flat = to_bytes(Image.new("L", gray_photo.size, 90), "PNG")
     with connected(running) as client:
@@ -208,32 +152,16 @@ def test_finished_photographs_do_not_wait_behind_newcomers(
             # The one decoder takes up the slow newcomer before this photograph is ready to be written.
             pending.append(pool.submit(client.post, "/colorize", content=gray_jpeg + b"\0"))
             assert decoding.acquire(timeout=TIMEOUT_S)
-            monkeypatch.setattr(Colorizer, "predict", predict)
+            monkeypatch.setattr(CompiledColorizer, "predict", predict)
             return predict(*args)  # type: ignore[arg-type]
 
         pending: list[Future[httpx2.Response]] = []
-        predict = Colorizer.predict
-        monkeypatch.setattr(Colorizer, "predict", finish_first)
+        predict = CompiledColorizer.predict
+        monkeypatch.setattr(CompiledColorizer, "predict", finish_first)
         assert client.post("/colorize", content=gray_jpeg).status_code == 200
         assert not pending[0].done()
         decoders.set()
         assert pending[0].result(TIMEOUT_S).status_code == 200
-
-
-def test_too_long_a_queue_is_refused_with_the_time_to_come_back(
-    serve: Serve, gate: Gate, pool: ThreadPoolExecutor, gray_jpeg: bytes
-) -> None:
-    running = serve(max_queue_wait_s=1e-9)
-    with connected(running) as client:
-        first = pool.submit(client.post, "/colorize", content=gray_jpeg)
-        assert gate.reached.wait(TIMEOUT_S)
-        refused = client.post("/colorize", content=gray_jpeg)
-        assert refused.status_code == 429
-        assert int(refused.headers["retry-after"]) >= 1
-        assert refused.json()["type"] == "urn:autochrome:problem:queue-full"
-        assert running.metric("autochrome_rejections_total", '{reason="queue_full"}') == 1
-        gate.opened.set()
-        assert first.result(TIMEOUT_S).status_code == 200
 
 
 def test_a_dead_worker_turns_liveness_red_and_nothing_hangs(
@@ -244,7 +172,7 @@ def test_a_dead_worker_turns_liveness_red_and_nothing_hangs(
     def die(*_args: object) -> None:
         raise SystemExit
 
-    monkeypatch.setattr("service.network.colorizer.Colorizer.predict", die)
+    monkeypatch.setattr("service.network.compiled.CompiledColorizer.predict", die)
     with connected(running) as client:
         assert client.get("/livez").status_code == 200
         for _ in range(2):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+import torch
 
 from service.__main__ import main
 from service.network.checkpoint import save_checkpoint
@@ -34,12 +35,14 @@ class Process:
 
     def wait_until_ready(self) -> None:
         """Asks until it answers; ends with the process at the latest."""
-        while self.popen.poll() is None:
-            try:
-                if httpx2.get(f"{self.url}/readyz").status_code == 200:
-                    return
-            except httpx2.TransportError:
-                continue
+        # One client for all: making one takes so much of a core that the service would warm up half as fast.
+        with httpx2.Client(base_url=self.url) as client:
+            while self.popen.poll() is None:
+                try:
+                    if client.get("/readyz").status_code == 200:
+                        return
+                except httpx2.TransportError:
+                    os.sched_yield()
         raise AssertionError(self.log.read_text())
 
     def wait_until_draining(self) -> None:
@@ -147,6 +150,13 @@ def test_an_empty_model_store_stops_start_up(start: Start, tmp_path: Path) -> No
     process = start(model_store=tmp_path)
     assert process.end() == 3
     assert "no weights for mobilenet_v2" in process.log.read_text()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_stops_start_up(start: Start) -> None:
+    process = start(device="cuda")
+    assert process.end() == 3
+    assert "AUTOCHROME_DEVICE is cuda, but torch finds no GPU; use auto or cpu" in process.log.read_text()
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,7 @@ def test_settings_engine_and_network_know_the_same_backbones() -> None:
         ("request_timeout_s", "inf", "finite number"),
         ("max_batch_size", "0", "greater than or equal to 1"),
         ("max_pixels", "89478486", "less than or equal to"),
+        ("max_pixels_held", "49999999", "max_pixels_held 49999999 is less than max_pixels 50000000"),
     ],
 )
 def test_values_that_cannot_work_are_refused(name: str, value: str, message: str) -> None:

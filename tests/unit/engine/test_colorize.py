@@ -2,100 +2,46 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor
 
-from service.engine.admission import Admission
+from service.engine.admission import Stage
 from service.engine.batcher import Answer, MicroBatcher
 from service.engine.choice import BackboneChoice
-from service.engine.colorize import ColoredPhotograph, Engine, Order
-from service.engine.errors import BackboneUnavailableError, ClosedError, InferenceError, QueueFullError, WorkerDeadError
-from service.engine.worker import DeviceWorker
-from service.imaging.codec import ImageFormat
+from service.engine.errors import (
+    BackboneUnavailableError,
+    ClosedError,
+    DeadlineError,
+    InferenceError,
+    QueueFullError,
+    WorkerDeadError,
+)
 from service.telemetry.metrics import Metrics
-from tests.pictures import to_bytes
 from tests.unit.engine.gated_device import GatedDevice
+from tests.unit.engine.studio import BLEND, MOBILENET, NETWORKS, RESNET, Coloring, Painter, Studio
 
 pytestmark = pytest.mark.anyio
 
-MOBILENET, RESNET, BLEND = BackboneChoice
-NETWORKS = (MOBILENET, RESNET)
-
 Batcher = MicroBatcher[Tensor, Tensor]
-
-
-class Painter:
-    """Networks that paint everything in one colour each, behind a gate; `moods` are the gated device's bad ones."""
-
-    def __init__(self, gate: GatedDevice) -> None:
-        self.colors: dict[str, tuple[float, float]] = {MOBILENET: (20.0, -30.0), RESNET: (10.0, 40.0)}
-        self.moods: dict[str, str] = dict.fromkeys(NETWORKS, "good")
-        self._gate = gate
-
-    def run_batch(self, backbone: str, lightness: Sequence[Tensor]) -> list[Tensor]:
-        self._gate.run_batch(backbone, [self.moods[backbone]] * len(lightness))
-        return [torch.tensor(self.colors[backbone])[:, None, None].expand(2, 224, 224)] * len(lightness)
+Colorize = Callable[[BackboneChoice], Coloring]
 
 
 @pytest.fixture
-def admission() -> Admission:
-    return Admission(60)
+def batcher(studio: Studio) -> Batcher:
+    return studio.batcher
 
 
 @pytest.fixture
-def batcher(admission: Admission) -> Batcher:
-    return MicroBatcher(NETWORKS, max_batch_size=4, max_wait_s=0, admission=admission)
+def painter(studio: Studio) -> Painter:
+    return studio.painter
 
 
 @pytest.fixture
-def painter(device: GatedDevice) -> Painter:
-    return Painter(device)
-
-
-@pytest.fixture
-def worker(
-    batcher: Batcher, device: GatedDevice, painter: Painter, metrics: Metrics
-) -> Iterator[DeviceWorker[Tensor, Tensor]]:
-    worker = DeviceWorker(batcher, painter.run_batch, metrics)
-    worker.start()
-    yield worker
-    device.open()
-    batcher.close()
-    worker.join()
-
-
-@pytest.fixture
-def engine(batcher: Batcher, worker: DeviceWorker[Tensor, Tensor], metrics: Metrics) -> Iterator[Engine]:
-    with ThreadPoolExecutor(1) as decoders, ThreadPoolExecutor(1) as encoders:
-        yield Engine(
-            batcher,
-            decoders,
-            encoders,
-            metrics,
-            unavailable={RESNET: "no resnet101", BLEND: "no resnet101"},
-            max_pixels=10**6,
-            request_timeout_s=60,
-        )
-
-
-@pytest.fixture
-def colorize(engine: Engine, gray_photo: Image.Image) -> Callable[[BackboneChoice], "asyncio.Task[ColoredPhotograph]"]:
-    """Sends the same photograph off with one choice or another."""
-    data = to_bytes(gray_photo, "PNG")
-
-    def start(choice: BackboneChoice) -> "asyncio.Task[ColoredPhotograph]":
-        order = Order(choice, ImageFormat.PNG, quality=90, saturation=1.0)
-        return asyncio.create_task(engine.colorize(data, order))
-
-    return start
-
-
-Colorize = Callable[[BackboneChoice], "asyncio.Task[ColoredPhotograph]"]
+def colorize(studio: Studio) -> Colorize:
+    return studio.colorize
 
 
 def depths(batcher: Batcher) -> list[int]:
@@ -229,9 +175,9 @@ async def test_a_deadline_withdraws_both_halves(colorize: Colorize, batcher: Bat
 
 
 async def test_a_refused_blend_leaves_neither_half(
-    colorize: Colorize, admission: Admission, batcher: Batcher, device: GatedDevice
+    colorize: Colorize, studio: Studio, batcher: Batcher, device: GatedDevice
 ) -> None:
-    admission.observe(MOBILENET, size=1, seconds=61)
+    studio.costs.observe(MOBILENET, 1, 1000)
     first = colorize(MOBILENET)
     await asyncio.to_thread(device.wait_for_start)
     with pytest.raises(QueueFullError):
@@ -241,11 +187,11 @@ async def test_a_refused_blend_leaves_neither_half(
 
 
 async def test_a_blend_does_not_wait_for_itself(
-    colorize: Colorize, admission: Admission, batcher: Batcher, device: GatedDevice
+    colorize: Colorize, studio: Studio, batcher: Batcher, device: GatedDevice
 ) -> None:
     """Or an idle service that is slow would refuse it for ever."""
-    admission.observe(MOBILENET, size=1, seconds=61)
-    admission.observe(RESNET, size=1, seconds=61)
+    for name in NETWORKS:
+        studio.costs.observe(name, 1, 1000)
     device.open()
     assert (await colorize(BLEND)).data
 
@@ -274,7 +220,44 @@ async def test_a_dead_worker_fails_a_blend_once(
 
 
 @pytest.mark.parametrize("choice", [RESNET, BLEND])
-async def test_what_lacks_weights_is_not_admitted(engine: Engine, choice: BackboneChoice) -> None:
-    engine.admit(MOBILENET)
+async def test_what_lacks_weights_is_not_admitted(studio: Studio, choice: BackboneChoice) -> None:
+    studio.engine.admit(MOBILENET)
     with pytest.raises(BackboneUnavailableError, match="no resnet101"):
-        engine.admit(choice)
+        studio.engine.admit(choice)
+
+
+async def test_too_long_a_line_is_refused_at_the_door_as_well(
+    colorize: Colorize, studio: Studio, device: GatedDevice
+) -> None:
+    studio.costs.observe(MOBILENET, 1, 1000)
+    first = colorize(MOBILENET)
+    await asyncio.to_thread(device.wait_for_start)
+    with pytest.raises(QueueFullError) as refused:
+        studio.engine.admit(MOBILENET)
+    assert refused.value.retry_after_s == 141  # of a batch of two hundred seconds, sixty may be waited for
+    device.open()
+    await first
+    studio.engine.admit(MOBILENET)
+
+
+async def test_each_stage_counts_who_is_in_it_and_learns_from_it(
+    colorize: Colorize, studio: Studio, device: GatedDevice
+) -> None:
+    device.open()
+    await colorize(MOBILENET)
+    # Nobody is left, and what was learnt of decoding and encoding shows with the next one inside.
+    assert studio.admission.predicted_wait_s() == 0
+    with studio.admission.inside(Stage.ENCODING, [MOBILENET]):
+        assert studio.admission.predicted_wait_s() > 0
+
+
+async def test_the_deadline_is_of_the_whole_way(make_studio: Callable[..., Studio], device: GatedDevice) -> None:
+    studio = make_studio(request_timeout_s=0.2)
+    first = studio.colorize(MOBILENET)
+    second = studio.colorize(MOBILENET)
+    # The device never finishes: the deadlines pass on their own, of the one that runs and of the one that may wait.
+    for coloring in (first, second):
+        with pytest.raises(DeadlineError, match=r"not finished within 0\.2 s"):
+            await coloring
+    assert depths(studio.batcher) == [0, 0]
+    assert studio.admission.predicted_wait_s() == 0

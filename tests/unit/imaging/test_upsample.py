@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from service.imaging.upsample import reduce, row_weights, widen
+from service.imaging.kernels import widen
+from service.imaging.upsample import bicubic_weights, reduce
 
 CHROMA = torch.empty(2, 56, 56).uniform_(-80, 80, generator=torch.Generator().manual_seed(0))
 
@@ -31,11 +32,10 @@ def test_reduce_keeps_orientation() -> None:
 
 
 def enlarge(ab: Tensor, height: int, width: int) -> Tensor:
-    """Both directions, as `paint` does it."""
-    first, weights = row_weights(ab.shape[1], height)
-    wide = torch.from_numpy(widen(ab, width))
-    taps = torch.from_numpy(first).long()[:, None] + torch.arange(weights.shape[1])
-    return torch.einsum("cytx,yt->cyx", wide[:, taps], torch.from_numpy(weights))
+    """Both directions."""
+    wide = widen(np.ascontiguousarray(ab.numpy()), *bicubic_weights(ab.shape[2], width))
+    high = widen(np.ascontiguousarray(wide.transpose(0, 2, 1)), *bicubic_weights(ab.shape[1], height))
+    return torch.from_numpy(high.transpose(0, 2, 1))
 
 
 @pytest.mark.parametrize(

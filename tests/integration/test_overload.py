@@ -1,0 +1,110 @@
+"""More clients than the service can do with, over a real socket: those within are served, the others told when to come.
+
+The device waits for the test's word, and costs what the test says, so that what must be refused is known exactly.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+
+import httpx2
+from PIL import Image
+
+from tests.integration.conftest import TIMEOUT_S, Gate, Running, connected, photos, wait_for
+
+Serve = Callable[..., Running]
+
+QUEUE = '{backbone="mobilenet_v2"}'
+
+
+def is_refused(response: httpx2.Response, problem: str) -> bool:
+    """Whether it says what to do, as a 429 must."""
+    assert response.json()["type"] == f"urn:autochrome:problem:{problem}"
+    return response.status_code == 429 and int(response.headers["retry-after"]) >= 1
+
+
+def test_whoever_is_too_many_is_refused_at_once_and_nobody_else_is(
+    serve: Serve, gate: Gate, pool: ThreadPoolExecutor, gray_photo: Image.Image
+) -> None:
+    gate.batch_s = 100
+    running = serve(max_batch_size=1, max_queue_wait_s=1000, request_timeout_s=3600)
+    bodies = photos(gray_photo, 40)
+    with connected(running) as client:
+        posts: list[Future[httpx2.Response]] = [
+            pool.submit(client.post, "/colorize?format=png", content=body) for body in bodies
+        ]
+        # The device does not move, and yet 29 are answered: with ten before it, one waits 1000 s, with eleven 1100.
+        done: set[Future[httpx2.Response]] = set()
+        while len(done) < 29:
+            finished, _ = wait(set(posts) - done, TIMEOUT_S, FIRST_COMPLETED)
+            assert finished
+            done |= finished
+        assert all(is_refused(post.result(), "queue-full") for post in done)
+        assert {post.result().headers["retry-after"] for post in done} == {"100"}
+        wait_for(running, "autochrome_queue_depth", QUEUE, 10)
+        assert running.metric("autochrome_rejections_total", '{reason="queue_full"}') == 29
+        assert running.metric("autochrome_in_flight") == 11
+        # Those in line have not noticed.
+        for path in ("/livez", "/readyz"):
+            assert client.get(path).status_code == 200
+        gate.opened.set()
+        served = [(body, post) for body, post in zip(bodies, posts, strict=True) if post not in done]
+        answers = [post.result(TIMEOUT_S) for _, post in served]
+        assert [answer.status_code for answer in answers] == [200] * 11
+        assert running.metric("autochrome_requests_total", '{backbone="mobilenet_v2",code="200"}') == 11
+        assert running.metric("autochrome_requests_total", '{backbone="mobilenet_v2",code="429"}') == 29
+        for metric in ("autochrome_in_flight", "autochrome_pixels_held"):
+            wait_for(running, metric, "", 0)
+        # The line is short again; and each got its own picture.
+        for (body, _), answer in zip(served, answers, strict=True):
+            assert client.post("/colorize?format=png", content=body).content == answer.content
+
+
+def test_the_wait_is_bounded_by_half_of_the_deadline_as_well(
+    serve: Serve, gate: Gate, pool: ThreadPoolExecutor, gray_jpeg: bytes
+) -> None:
+    gate.batch_s = 100
+    running = serve(max_batch_size=1, max_queue_wait_s=1000, request_timeout_s=500)
+    with connected(running) as client:
+        first = pool.submit(client.post, "/colorize", content=gray_jpeg)
+        assert gate.reached.wait(TIMEOUT_S)
+        rest = [pool.submit(client.post, "/colorize", content=gray_jpeg) for _ in range(2)]
+        wait_for(running, "autochrome_queue_depth", QUEUE, 2)
+        refused = client.post("/colorize", content=gray_jpeg)
+        assert is_refused(refused, "queue-full")
+        assert refused.headers["retry-after"] == "50"  # 300 s of work, of which 250 may be waited for
+        gate.opened.set()
+        assert [post.result(TIMEOUT_S).status_code for post in [first, *rest]] == [200] * 3
+
+
+def test_a_refusal_comes_before_the_upload(
+    serve: Serve, gate: Gate, pool: ThreadPoolExecutor, gray_jpeg: bytes
+) -> None:
+    gate.batch_s = 100
+    running = serve(max_queue_wait_s=1)
+    with connected(running) as client:
+        first = pool.submit(client.post, "/colorize", content=gray_jpeg)
+        assert gate.reached.wait(TIMEOUT_S)
+        # A body that would be refused as well, if it were looked at.
+        assert is_refused(client.post("/colorize", content=b"no picture"), "queue-full")
+        gate.opened.set()
+        assert first.result(TIMEOUT_S).status_code == 200
+
+
+def test_pixels_are_held_from_decoding_to_the_answer_and_bounded(
+    serve: Serve, gate: Gate, pool: ThreadPoolExecutor, gray_jpeg: bytes
+) -> None:
+    pixels = 160 * 120
+    running = serve(max_pixels=pixels, max_pixels_held=2 * pixels)
+    with connected(running) as client:
+        posts = [pool.submit(client.post, "/colorize", content=gray_jpeg) for _ in range(2)]
+        wait_for(running, "autochrome_pixels_held", "", 2 * pixels)
+        assert gate.reached.wait(TIMEOUT_S)
+        refused = client.post("/colorize", content=gray_jpeg)
+        assert is_refused(refused, "pixels-full")
+        assert running.metric("autochrome_rejections_total", '{reason="pixels_full"}') == 1
+        # What its own bytes are to blame for is told first, and takes no room.
+        assert client.post("/colorize", content=gray_jpeg[:20]).status_code == 422
+        gate.opened.set()
+        assert [post.result(TIMEOUT_S).status_code for post in posts] == [200, 200]
+        wait_for(running, "autochrome_pixels_held", "", 0)
+        assert client.post("/colorize", content=gray_jpeg).status_code == 200

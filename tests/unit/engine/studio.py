@@ -1,0 +1,64 @@
+"""An engine with all its parts, on networks that paint everything in one colour each."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from service.engine.admission import Admission
+from service.engine.batcher import MicroBatcher
+from service.engine.choice import BackboneChoice
+from service.engine.colorize import ColoredPhotograph, Engine, Order
+from service.engine.costs import BatchCosts
+from service.engine.pixels import PixelBudget
+from service.imaging.codec import ImageFormat
+from tests.unit.engine.gated_device import GatedDevice
+
+MOBILENET, RESNET, BLEND = BackboneChoice
+NETWORKS = (MOBILENET, RESNET)
+
+Coloring = asyncio.Task[ColoredPhotograph]
+
+
+class Painter:
+    """The networks, behind a gate; `moods` are the gated device's bad ones."""
+
+    lead_s: float | None = None
+
+    def __init__(self, gate: GatedDevice) -> None:
+        self.colors: dict[str, tuple[float, float]] = {MOBILENET: (20.0, -30.0), RESNET: (10.0, 40.0)}
+        self.moods: dict[str, str] = dict.fromkeys(NETWORKS, "good")
+        self._gate = gate
+
+    def launch(self, backbone: str, lightness: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
+        finish = self._gate.launch(backbone, [self.moods[backbone]] * len(lightness))
+
+        def paint() -> list[Tensor]:
+            finish()
+            return [torch.tensor(self.colors[backbone])[:, None, None].expand(2, 224, 224)] * len(lightness)
+
+        return paint
+
+
+@dataclass(frozen=True)
+class Studio:
+    """The engine, what it is made of, and a photograph for it."""
+
+    engine: Engine
+    batcher: MicroBatcher[Tensor, Tensor]
+    costs: BatchCosts
+    admission: Admission
+    pixels: PixelBudget
+    decoders: ThreadPoolExecutor
+    encoders: ThreadPoolExecutor
+    painter: Painter
+    photo: bytes
+    """A PNG of 160×120 pixels."""
+
+    def colorize(self, choice: BackboneChoice = MOBILENET, data: bytes | None = None) -> Coloring:
+        """Sends the photograph, or another, off."""
+        order = Order(choice, ImageFormat.PNG, quality=90, saturation=1.0)
+        return asyncio.create_task(self.engine.colorize(self.photo if data is None else data, order))
