@@ -119,7 +119,8 @@ class DeviceWorker(Generic[Item, Result]):
     def _launch(self, entries: Sequence[Entry[Item, Result]]) -> "_Launched[Item, Result] | None":
         """Starts a batch of those who still wait, if any."""
         waiting = [entry for entry in entries if not entry.abandoned]
-        self._batcher.answered([entry for entry in entries if entry.abandoned])
+        if gone := [entry for entry in entries if entry not in waiting]:
+            self._batcher.answered(gone)
         if not waiting:
             return None
         key, now = waiting[0].key, self._batcher.clock()
