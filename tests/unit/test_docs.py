@@ -26,7 +26,11 @@ def test_the_two_commands_come_first() -> None:
 def test_every_setting_is_documented_with_its_default(name: str) -> None:
     row = re.search(rf"^\| `AUTOCHROME_{name.upper()}` \| (.*?) \|", README, re.MULTILINE)
     assert row is not None
-    default = Settings.model_fields[name].default
+    field = Settings.model_fields[name]
+    if field.default_factory is not None:  # depends on the machine, and is told in words
+        assert not row[1].startswith("`")
+        return
+    default = field.default
     shown = ",".join(default) if isinstance(default, tuple) else default
     assert row[1] == ("–" if shown is None else f"`{shown}`")
 
