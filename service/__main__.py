@@ -1,9 +1,15 @@
 """`python -m service`: the server process, from its settings to its exit status."""
 
-import argparse
-import asyncio
 import signal
 import sys
+
+if __name__ == "__main__":
+    # A container's first process ignores every signal without a handler, and the imports that follow take seconds: an
+    # orchestrator would wait for the whole of its grace period.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+
+import argparse
+import asyncio
 from types import FrameType
 
 import uvicorn

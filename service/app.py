@@ -86,7 +86,7 @@ def create_app(settings: Settings) -> FastAPI:
             batcher.limit_batch(name, max(by_size))  # larger ones did not fit
         worker = DeviceWorker(batcher, device, costs, metrics)
         lifecycle = Lifecycle(batcher, worker, settings.stall_s)
-        _observe(metrics, batcher, pixels, lifecycle, device, models)
+        _observe(metrics, batcher, admission, pixels, lifecycle, device, models)
         # What start-up made is there to stay: the garbage collector need not walk through all of torch in mid-request.
         gc.collect()
         gc.freeze()
@@ -182,15 +182,18 @@ def _why_unavailable(missing: dict[str, str]) -> dict[BackboneChoice, str]:
 def _observe(
     metrics: Metrics,
     batcher: MicroBatcher[Any, Any],
+    admission: Admission,
     pixels: PixelBudget,
     lifecycle: Lifecycle,
     device: Device,
     models: dict[str, Model],
 ) -> None:
     """Metrics that are read at the time of the scrape."""
+    metrics.build_info.labels(version("autochrome")).set(1)
     metrics.ready.set_function(lambda: lifecycle.why_not_ready() is None)
     if device.memory_bytes() is not None:
         metrics.device_memory_bytes.labels(device.name).set_function(lambda: device.memory_bytes() or 0)
+    metrics.predicted_wait_seconds.set_function(admission.predicted_wait_s)
     metrics.pixels_held.set_function(lambda: pixels.held)
     for name, model in models.items():
         metrics.queue_depth.labels(name).set_function(partial(batcher.depth, name))

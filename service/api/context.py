@@ -4,11 +4,14 @@ import logging
 import re
 import time
 import uuid
+from http import HTTPStatus
+from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.problems import INTERNAL, problem_response
+from service.engine.lifecycle import Lifecycle, Phase
 from service.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -16,6 +19,9 @@ logger = logging.getLogger(__name__)
 COLORIZE_PATH = "/colorize"
 CLIENT_LEFT = 499
 """nginx's status for a client that closed the connection before its answer; never sent, only counted and logged."""
+
+_PROBED_PATHS = {"/livez", "/readyz", "/metrics"}
+"""Asked every few seconds by orchestrators and Prometheus: as long as all is well, that is no news for the log."""
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -33,7 +39,7 @@ class RequestContext:
             await self._app(scope, receive, send)
             return
         request_id = _request_id(scope)
-        state = scope.setdefault("state", {})
+        state: dict[str, Any] = scope.setdefault("state", {})
         state.update(request_id=request_id, fields={})
         status: int | None = None
 
@@ -41,7 +47,10 @@ class RequestContext:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                if _leaving(state):
+                    headers["Connection"] = "close"
             await send(message)
 
         counted = scope["path"] == COLORIZE_PATH and scope["method"] == "POST"
@@ -65,7 +74,9 @@ class RequestContext:
                 self._metrics.in_flight.dec()
                 self._metrics.requests.labels(backbone, code).inc()
                 self._metrics.request_seconds.labels(backbone).observe(seconds)
-            logger.info(
+            no_news = scope["path"] in _PROBED_PATHS and code == HTTPStatus.OK
+            logger.log(
+                logging.DEBUG if no_news else logging.INFO,
                 "request",
                 extra={
                     "request_id": request_id,
@@ -76,6 +87,16 @@ class RequestContext:
                     **state["fields"],
                 },
             )
+
+
+def _leaving(state: dict[str, Any]) -> bool:
+    """Whether to ask clients to come back on a new connection.
+
+    Routers send new connections elsewhere; but a kept one would bring its next request here, and could do so in the
+    very moment in which it is closed.
+    """
+    lifecycle: Lifecycle = state["lifecycle"]
+    return lifecycle.phase is not Phase.READY
 
 
 def _request_id(scope: Scope) -> str:

@@ -45,6 +45,13 @@ class Metrics:
             ["backbone", "outcome"],
             registry=registry,
         )
+        self.batch_seconds = Histogram(
+            "autochrome_batch_seconds",
+            "Time the device worked on a batch; the rate of its sum is the share of time the device is busy.",
+            ["backbone"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
         self.queue_depth = Gauge(
             "autochrome_queue_depth", "Photographs waiting for the device.", ["backbone"], registry=registry
         )
@@ -52,6 +59,11 @@ class Metrics:
             "autochrome_queue_oldest_seconds",
             "How long the photograph at the head of the queue has waited.",
             ["backbone"],
+            registry=registry,
+        )
+        self.predicted_wait_seconds = Gauge(
+            "autochrome_predicted_wait_seconds",
+            "How long a newcomer would wait in the whole line; what admission goes by, and what to scale on.",
             registry=registry,
         )
         self.in_flight = Gauge(
@@ -73,6 +85,9 @@ class Metrics:
             registry=registry,
         )
         self.ready = Gauge("autochrome_ready", "1 while /readyz answers 200.", registry=registry)
+        self.build_info = Gauge(
+            "autochrome_build_info", "Always 1; the label says which release serves.", ["version"], registry=registry
+        )
         self.model_info = Gauge(
             "autochrome_model_info",
             "Always 1; the labels say which weights serve.",

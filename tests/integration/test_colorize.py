@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from starlette.testclient import TestClient
 from torch import Tensor
 
 from service.app import create_app
-from service.engine.lifecycle import Phase
+from service.engine.lifecycle import Lifecycle, Phase
 from service.network.compiled import CompiledColorizer
 from service.settings import Settings
 from service.telemetry.logging import JsonFormatter
@@ -337,6 +338,18 @@ def test_docs_are_served(client: TestClient) -> None:
     ]
 
 
+def test_probes_are_no_news_while_all_is_well(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="service.api.context")
+    for path in ("/livez", "/readyz", "/metrics"):
+        assert client.get(path).status_code == 200
+    assert [record for record in caplog.records if record.name == "service.api.context"] == []
+    lifecycle: Lifecycle = client.app.state.lifecycle  # type: ignore[attr-defined]
+    lifecycle.phase = Phase.DRAINING
+    assert client.get("/readyz").status_code == 503
+    (record,) = (record for record in caplog.records if record.name == "service.api.context")
+    assert vars(record)["path"] == "/readyz"
+
+
 def test_metrics_count_exactly(client: TestClient, gray_jpeg: bytes) -> None:
     for _ in range(3):
         client.post("/colorize", content=gray_jpeg)
@@ -353,11 +366,15 @@ def test_metrics_count_exactly(client: TestClient, gray_jpeg: bytes) -> None:
         assert sample(text, f'autochrome_stage_seconds_count{{backbone="mobilenet_v2",stage="{stage}"}} ') == 3
     assert sample(text, 'autochrome_batch_size_sum{backbone="mobilenet_v2"} ') == 3
     assert sample(text, 'autochrome_batches_total{backbone="mobilenet_v2",outcome="ok"} ') == 3
+    assert sample(text, 'autochrome_batch_seconds_count{backbone="mobilenet_v2"} ') == 3
+    assert sample(text, 'autochrome_batch_seconds_sum{backbone="mobilenet_v2"} ') > 0
+    assert sample(text, "autochrome_predicted_wait_seconds ") == 0
     assert sample(text, 'autochrome_queue_depth{backbone="mobilenet_v2"} ') == 0
     assert sample(text, 'autochrome_queue_oldest_seconds{backbone="mobilenet_v2"} ') == 0
     assert sample(text, "autochrome_in_flight ") == 0
     assert sample(text, "autochrome_pixels_held ") == 0
     assert sample(text, "autochrome_ready ") == 1
+    assert sample(text, f'autochrome_build_info{{version="{version("autochrome")}"}} ') == 1
     assert sample(text, "autochrome_model_info{") == 1
     assert sample(text, "autochrome_rejections_total{") == 0
     assert sample(text, "autochrome_device_memory_bytes{") == 0

@@ -41,6 +41,8 @@ def test_whoever_is_too_many_is_refused_at_once_and_nobody_else_is(
         assert all(is_refused(post.result(), "queue-full") for post in done)
         assert {post.result().headers["retry-after"] for post in done} == {"100"}
         wait_for(running, "autochrome_queue_depth", QUEUE, 10)
+        # Eleven before it, so a newcomer would wait 1100 s: what admission goes by is what autoscalers see.
+        assert running.metric("autochrome_predicted_wait_seconds") == 1100
         assert running.metric("autochrome_rejections_total", '{reason="queue_full"}') == 29
         assert running.metric("autochrome_in_flight") == 11
         # Those in line have not noticed.
