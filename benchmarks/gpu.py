@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.table import render_table
 from service.engine.choice import BackboneChoice
 from service.engine.cuda import CudaDevice
 from service.engine.device import Device
@@ -241,9 +242,7 @@ def timed(function: Callable[[], T]) -> tuple[T, float]:
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """As Markdown."""
-    for cells in (head, ["---"] * len(head), *rows):
-        print(f"| {' | '.join(cells)} |")
-    print()
+    print(render_table(head, rows), end="\n\n")
 
 
 if __name__ == "__main__":

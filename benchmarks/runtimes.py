@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import onnx
 import onnxruntime
-import openvino
 import torch
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from torch import Tensor, nn
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from benchmarks.paths import Build, Path, Runner, Served, example
 from service.network.colorizer import Colorizer
 from service.network.compiled import CompiledColorizer
+from service.network.runtime import openvino
 
 Precision = Literal["auto", "float32"]
 

@@ -1,6 +1,6 @@
 """The network benchmark's figures, and their tables in Markdown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 CHOSEN = "ours"
@@ -64,7 +64,7 @@ def render_network(network: Network, gflops: Mapping[str, float]) -> str:
     parts = [
         f"### {network.backbone}",
         f"{network.gflop:.2f} GFLOP an image; the share of the ceiling is at the smallest and the largest batch.",
-        _table(columns, [_row(path, network.gflop, gflops) for path in network.paths]),
+        render_table(columns, [_row(path, network.gflop, gflops) for path in network.paths]),
     ]
     parts += [f"- {name}: {reason}" for name, reason in network.failures.items()]
     return "\n\n".join(part for part in [*parts, _comparison(network.paths)] if part)
@@ -109,8 +109,9 @@ def _comparison(paths: Sequence[Measured]) -> str:
         "best peer, whatever its ΔE_ab",
         "÷",
     ]
-    return _table(columns, rows)
+    return render_table(columns, rows)
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def render_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
     return "\n".join("| " + " | ".join(row) + " |" for row in (columns, ["---"] * len(columns), *rows))

@@ -1,10 +1,11 @@
 """The serving benchmark's figures as Markdown."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from benchmarks.machine import describe_machine
 from benchmarks.peers.figures import CLIENTS, COMPARED, DEADLINE_S, OVERLOAD, Figures, Target, targets
 from benchmarks.peers.measurement import Measurement, describe_statuses, percentile
+from benchmarks.table import render_table
 
 
 def render(figures: Figures) -> str:
@@ -23,7 +24,7 @@ def render(figures: Figures) -> str:
 
 
 def _targets(rows: Iterable[Target]) -> str:
-    return _table(
+    return render_table(
         ("", "target", "measured", "", ""),
         (
             (
@@ -39,7 +40,7 @@ def _targets(rows: Iterable[Target]) -> str:
 
 
 def _bare(figures: Figures) -> str:
-    return _table(
+    return render_table(
         ("threads", "calls/s", "each run", "median call, ms, each run"),
         (
             (
@@ -55,7 +56,7 @@ def _bare(figures: Figures) -> str:
 
 def _closed(figures: Figures) -> str:
     best = figures.bare_throughput(figures.bare_best)
-    return _table(
+    return render_table(
         (
             "",
             "1 client: p50, ms",
@@ -100,7 +101,7 @@ def _open(figures: Figures) -> str:
             rows.append(_open_row(name, f"{COMPARED:.0%} of its own", server.own_share, server.capacity))
     head = ("", "load", "of its own capacity", "arrivals/s", "answers/s", "p50, ms", "p90", "p99", "errors")
     costs = ("mean batch", "server's CPU, ms/request", "load's CPU, ms/request", "loop lag p99, ms")
-    return _table((*head, *costs), rows)
+    return render_table((*head, *costs), rows)
 
 
 def _open_row(name: str, load: str, run: Measurement, capacity: float) -> tuple[str, ...]:
@@ -142,13 +143,8 @@ def _overload(figures: Figures) -> str:
     ]
     head = ("", f"arrivals/s ({OVERLOAD:.0%})", f"answers/s within {DEADLINE_S:g} s", "÷ own capacity", "p99, ms")
     refusals = ("refused", "p50, ms", "p99", "slowest", "with Retry-After", "other than 200")
-    return _table((*head, *refusals), rows)
+    return render_table((*head, *refusals), rows)
 
 
 def _ms(seconds: float) -> str:
     return f"{1000 * seconds:.1f}" if seconds == seconds else "–"  # what was never seen is not a number
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -8,16 +8,14 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
-import openvino
 import torch
-from openvino.frontend import FrontEndManager
-from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
 from service.cores import count_cores
 from service.network.colorizer import Colorizer
 from service.network.preprocessing import AB_SCALE, INPUT_SIZE
+from service.network.runtime import FrontEndManager, TorchScriptPythonDecoder, openvino
 from service.network.saturation import saturate
 from service.network.subpixel import SubpixelDecoder
 

@@ -7,7 +7,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import openvino
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
@@ -16,6 +15,7 @@ from torch import Tensor
 from service.app import create_app
 from service.engine.lifecycle import Lifecycle, Phase
 from service.network.compiled import CompiledColorizer
+from service.network.runtime import openvino
 from service.settings import Settings
 from service.telemetry.logging import JsonFormatter
 from tests.pictures import from_bytes, to_bytes

@@ -7,7 +7,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import openvino
 import pytest
 import torch
 from torch import Tensor
@@ -20,6 +19,7 @@ from service.network.backbones import BackboneName
 from service.network.checkpoint import Checkpoint
 from service.network.colorizer import Colorizer
 from service.network.compiled import CompiledColorizer
+from service.network.runtime import openvino
 from tests.conftest import build_colorizer
 
 ROOT = Path(__file__).parents[3]
@@ -170,3 +170,12 @@ def test_right_and_honest_on_a_processor_without_avx512() -> None:
         assert [kernel for kernel in report["kernels"] if "conv_avx2" in kernel]
         assert report["precision"] == "float32"
         assert report["error"] < ROUNDING
+
+
+def test_nothing_is_reported_to_anybody(tmp_path: Path) -> None:
+    # Merely imported, OpenVINO counts itself in the home directory, and tells its makers.
+    script = "import sys, service.network.compiled; print([name for name in sys.modules if 'telemetry' in name])"
+    environment = {name: value for name, value in os.environ.items() if name != "CI"} | {"HOME": str(tmp_path)}
+    run = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert "openvino_telemetry.main" not in run.stdout
+    assert (run.stderr, list(tmp_path.iterdir())) == ("", [])
