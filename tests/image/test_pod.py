@@ -1,0 +1,48 @@
+"""The chart's own Deployment, started as a pod."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.deploy.tools import CHART, HELM, parse_yaml, succeed
+from tests.image.conftest import free_port
+from tests.image.podman import Container, Podman
+from tests.image.test_container import colour_a_photo
+
+
+@pytest.fixture
+def pod(podman: Podman, image: str, tmp_path: Path) -> Iterator[Container]:
+    """What `helm install` with the CPU values would apply, as far as a single machine has it."""
+    repository, _, tag = image.rpartition(":")
+    options = [f"--values={CHART / 'values-cpu.yaml'}", f"--set=image.repository={repository},image.tag={tag}"]
+    rendered = parse_yaml(succeed(HELM, "template", "autochrome", CHART, *options))
+    documents = [document for document in rendered if document["kind"] in ("ConfigMap", "Deployment")]
+    (deployment,) = (document for document in documents if document["kind"] == "Deployment")
+    deployment["spec"]["replicas"] = 1
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    # The one thing that is added: a way in, which is the Service's business in a cluster.
+    port = container["ports"][0]["hostPort"] = free_port()
+    container["ports"][0]["hostIP"] = "127.0.0.1"
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):  # podman does not look a port's name up
+        container[probe]["httpGet"]["port"] = container["ports"][0]["containerPort"]
+    manifest = tmp_path / "pod.yaml"
+    manifest.write_text(yaml.safe_dump_all(documents))
+    podman.run("play", "kube", str(manifest), timeout_s=120)
+    try:
+        yield Container(podman, "autochrome-pod-0-autochrome", port)
+    finally:
+        podman.run("play", "kube", "--down", str(manifest), timeout_s=240)
+
+
+def test_the_charts_deployment_colours_a_photograph(pod: Container, figures: dict[str, str]) -> None:
+    pod.wait_until_ready()
+    config = pod.podman.inspect("container", pod.name)
+    assert config["HostConfig"]["ReadonlyRootfs"]
+    assert config["HostConfig"]["Memory"] == 4 * 2**30
+    assert config["EffectiveCaps"] in (None, [])
+    assert config["Config"]["User"].startswith("10001")
+    # Podman turns the liveness probe into a health check of the container's own.
+    assert pod.podman.succeeds("healthcheck", "run", pod.name), pod.log
+    figures["a photograph through the chart's Deployment"] = colour_a_photo(pod.url).strip().replace("\n", "; ")
