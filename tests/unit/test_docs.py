@@ -73,7 +73,16 @@ def test_figures_belong_to_the_weights(backbone: str) -> None:
     assert checkpoint.config.short_digest in (ROOT / "model_store" / backbone / "README.md").read_text()
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/training.md"])
+@pytest.mark.parametrize(
+    "document",
+    [
+        *sorted(str(file.relative_to(ROOT)) for file in ROOT.glob("docs/*.md")),
+        "README.md",
+        "CONTRIBUTING.md",
+        "k8s/README.md",
+        "k8s/chart/README.md",
+    ],
+)
 def test_links_lead_somewhere(document: str) -> None:
     file = ROOT / document
     targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", file.read_text())
