@@ -5,7 +5,8 @@ Measures a service that runs already, on this machine's loopback: an instance of
 
 - *Capacity*: eight clients, each of which asks again as soon as it has its answer, for photographs of several sizes and
   for every backbone.
-- *Signals*: what an autoscaler sees while a growing share of the capacity arrives, Poisson, as in `benchmarks.serving`.
+- *Signals*: what an autoscaler sees while a growing share of the capacity arrives, Poisson, as in `benchmarks.serving`,
+  in photographs of the smallest and of the largest size.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.request import urlopen
@@ -42,6 +44,11 @@ class Sizing:
         self._seconds = seconds
         self._photographs = {f"{width}×{height}": _photograph(folder, width, height) for width, height in SIDES}
 
+    @property
+    def sizes(self) -> list[str]:
+        """Of the photographs, the smallest first."""
+        return list(self._photographs)
+
     def capacity(self) -> list[list[str]]:
         """A row for every backbone and size: photographs a second, their latency, what else was answered."""
         rows = []
@@ -53,9 +60,9 @@ class Sizing:
                 rows.append([backbone, size, f"{rate:.1f}", *_milliseconds(latencies), others])
         return rows
 
-    def signals(self, backbone: str) -> list[list[str]]:
+    def signals(self, backbone: str, size: str) -> list[list[str]]:
         """A row for every share of the capacity: what a scrape shows meanwhile, and what clients get."""
-        photograph = next(iter(self._photographs.values()))
+        photograph = self._photographs[size]
         closed = self._load(backbone, photograph, "--clients", str(CLIENTS), "--seconds", str(self._seconds))
         capacity, _, _ = _figures(closed, self._seconds)
         rows = []
@@ -67,18 +74,24 @@ class Sizing:
                     waits.append(self._metric("autochrome_predicted_wait_seconds"))
 
             sampler = threading.Thread(target=sample)
-            busy = self._metric("autochrome_batch_seconds_sum")
-            sampler.start()
             seconds = 2 * self._seconds
+            before, started = self._busy(), time.monotonic()
+            sampler.start()
             answers = self._load(backbone, photograph, "--rate", str(share * capacity), "--seconds", str(seconds))
             done.set()
             sampler.join()
-            busy = (self._metric("autochrome_batch_seconds_sum") - busy) / seconds
+            # Over all of the time, until the last answer.
+            passed = time.monotonic() - started
+            device, cores = ((after - begun) / passed for after, begun in zip(self._busy(), before, strict=True))
             rate, latencies, others = _figures(answers, seconds)
-            signals = (f"{statistics.mean(waits):.3f}", f"{max(waits):.3f}", f"{busy:.2f}")
+            signals = (f"{statistics.mean(waits):.3f}", f"{max(waits):.3f}", f"{device:.2f}", f"{cores:.2f}")
             load = (f"{share:.0%}", f"{share * capacity:.0f}", f"{rate:.1f}")
             rows.append([*load, *signals, *_milliseconds(latencies), others])
         return rows
+
+    def _busy(self) -> tuple[float, float]:
+        """Seconds for which the device and the process's cores have worked so far."""
+        return self._metric("autochrome_batch_seconds_sum"), self._metric("process_cpu_seconds_total")
 
     def default_backbone(self) -> str:
         """The one that requests get that name none."""
@@ -142,8 +155,9 @@ def main() -> int:
         print("\n#### Capacity\n\n" + render_table(columns, sizing.capacity()))
         backbone = sizing.default_backbone()
         columns = ["load", "arrive a second", "coloured a second", "predicted wait, s: mean", "largest"]
-        columns += ["device busy", "median, ms", "p99, ms", "not coloured"]
-        print(f"\n#### Signals, {backbone}\n\n" + render_table(columns, sizing.signals(backbone)))
+        columns += ["device busy", "cores busy", "median, ms", "p99, ms", "not coloured"]
+        for size in (sizing.sizes[0], sizing.sizes[-1]):
+            print(f"\n#### Signals, {backbone}, {size}\n\n" + render_table(columns, sizing.signals(backbone, size)))
     return 0
 
 

@@ -147,7 +147,12 @@ def test_a_closed_service_lets_its_test_in(name: str) -> None:
 def test_the_autoscaler_asks_for_the_metrics_that_the_adapter_has() -> None:
     scaler = find(manifests("hpa"), "HorizontalPodAutoscaler")["spec"]
     rules = read_yaml(CHART / "files" / "prometheus-adapter.yaml")["rules"]["custom"]
-    assert {metric["pods"]["metric"]["name"] for metric in scaler["metrics"]} == {rule["name"]["as"] for rule in rules}
+    of_pods = [metric["pods"] for metric in scaler["metrics"] if metric["type"] == "Pods"]
+    assert {metric["metric"]["name"] for metric in of_pods} == {rule["name"]["as"] for rule in rules}
+    # Only metrics-server has the other one, and it is a share of what is requested.
+    (of_processor,) = (metric["resource"] for metric in scaler["metrics"] if metric["type"] == "Resource")
+    assert of_processor["name"] == "cpu"
+    assert find_container(manifests("hpa"))["resources"]["requests"]["cpu"]
     for rule in rules:
         assert re.fullmatch(rule["name"]["matches"], rule["seriesQuery"].partition("{")[0])
     target = scaler["scaleTargetRef"]
@@ -164,7 +169,8 @@ def test_keda_asks_for_the_deployments_pods(release: str) -> None:
     objects = render(values={"autoscaling": {"mode": "keda"}}, release=release)
     scaler, deployment = find(objects, "ScaledObject")["spec"], find(objects, "Deployment")["metadata"]["name"]
     assert scaler["scaleTargetRef"] == {"name": deployment}
-    for trigger in scaler["triggers"]:
+    assert [trigger["type"] for trigger in scaler["triggers"]] == ["prometheus", "prometheus", "cpu"]
+    for trigger in scaler["triggers"][:2]:
         (pattern,) = re.findall(r'pod=~"(.+?)"', trigger["metadata"]["query"])
         assert re.fullmatch(pattern, f"{deployment}-7c9d8bbf54-x2x9z")
         assert not re.fullmatch(pattern, f"{deployment}-test")
@@ -242,10 +248,3 @@ def test_the_gateway_is_more_patient_than_the_service(config: dict[str, Any]) ->
     (rule,) = find(objects, "HTTPRoute")["spec"]["rules"]
     settings = settings_of(objects)
     assert int(rule["timeouts"]["request"].removesuffix("s")) > settings.upload_timeout_s + settings.request_timeout_s
-
-
-@pytest.mark.parametrize("document", ["k8s/README.md", "k8s/chart/README.md"])
-def test_links_lead_somewhere(document: str) -> None:
-    file = ROOT / document
-    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", file.read_text())
-    assert [target for target in targets if not (file.parent / target).exists()] == []
