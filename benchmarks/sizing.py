@@ -77,15 +77,17 @@ class Sizing:
             seconds = 2 * self._seconds
             before, started = self._busy(), time.monotonic()
             sampler.start()
-            answers = self._load(backbone, photograph, "--rate", str(share * capacity), "--seconds", str(seconds))
-            done.set()
-            sampler.join()
+            try:
+                answers = self._load(backbone, photograph, "--rate", str(share * capacity), "--seconds", str(seconds))
+            finally:
+                done.set()
+                sampler.join()
             # Over all of the time, until the last answer.
             passed = time.monotonic() - started
             device, cores = ((after - begun) / passed for after, begun in zip(self._busy(), before, strict=True))
             rate, latencies, others = _figures(answers, seconds)
             signals = (f"{statistics.mean(waits):.3f}", f"{max(waits):.3f}", f"{device:.2f}", f"{cores:.2f}")
-            load = (f"{share:.0%}", f"{share * capacity:.0f}", f"{rate:.1f}")
+            load = (f"{share:.0%}", f"{share * capacity:.1f}", f"{rate:.1f}")
             rows.append([*load, *signals, *_milliseconds(latencies), others])
         return rows
 
@@ -109,7 +111,7 @@ class Sizing:
         return sum(sample.value for family in families for sample in family.samples if sample.name == name)
 
     def _get(self, path: str) -> bytes:
-        with urlopen(f"http://127.0.0.1:{self._port}{path}") as answer:
+        with urlopen(f"http://127.0.0.1:{self._port}{path}", timeout=30) as answer:
             body: bytes = answer.read()
             return body
 
@@ -132,6 +134,8 @@ def _photograph(folder: Path, width: int, height: int) -> Path:
 def _figures(answers: Sequence[tuple[float, float, int]], seconds: float) -> tuple[float, list[float], str]:
     """Photographs coloured a second, their latencies in ascending order, and what else was answered."""
     coloured = [(start, latency) for start, latency, status in answers if status == 200]
+    if not coloured:
+        raise SystemExit(f"nothing was coloured: {sorted({status for _, _, status in answers})}")
     rate = sum(start + latency <= seconds for start, latency in coloured) / seconds
     others = len(answers) - len(coloured)
     return rate, sorted(latency for _, latency in coloured), f"{others / max(1, len(answers)):.0%}"

@@ -1,4 +1,4 @@
-"""The network benchmark's figures, and their tables in Markdown."""
+"""Tables in Markdown, and the network benchmark's figures in them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,15 +1,17 @@
 """`python -m service`: the server process, from its settings to its exit status."""
 
+import os
 import signal
-import sys
 
 if __name__ == "__main__":
     # A container's first process ignores every signal without a handler, and the imports that follow take seconds: an
-    # orchestrator would wait for the whole of its grace period.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # orchestrator would wait for the whole of its grace period. Not sys.exit: its exception would be lost in a callback
+    # of numba's compiler. Nothing is open yet that would have to be closed.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 import argparse
 import asyncio
+import sys
 from types import FrameType
 
 import uvicorn

@@ -198,6 +198,9 @@ def _observe(
     for name, model in models.items():
         metrics.queue_depth.labels(name).set_function(partial(batcher.depth, name))
         metrics.queue_oldest_seconds.labels(name).set_function(partial(batcher.oldest_wait_s, name))
+        # Autoscalers and alerts ask for these before the first batch, too.
+        metrics.batch_seconds.labels(name)
+        metrics.batches.labels(name, "ok")
         config = model.config
         metrics.model_info.labels(name, config.version, config.short_digest, device.name, device.precision(name)).set(1)
 

@@ -49,7 +49,8 @@ class RequestContext:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = request_id
-                if _leaving(state):
+                # Not with a refusal: its body may not have been read, and closing on it would cut the answer off.
+                if _leaving(state) and status < HTTPStatus.BAD_REQUEST:
                     headers["Connection"] = "close"
             await send(message)
 

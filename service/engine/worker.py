@@ -139,6 +139,7 @@ class DeviceWorker(Generic[Item, Result]):
         )
         begun = max(batch.at, self._free_at)
         self._free_at = self._batcher.clock()
+        self._metrics.batch_seconds.labels(key).observe(self._free_at - begun)
         if isinstance(outcome, _Failure):
             if len(entries) > 1:
                 return self._halve(key, entries, outcome)
@@ -169,7 +170,6 @@ class DeviceWorker(Generic[Item, Result]):
         self._failures_in_a_row = 0
         self._metrics.batches.labels(key, "ok").inc()
         self._metrics.batch_size.labels(key).observe(len(outcome))
-        self._metrics.batch_seconds.labels(key).observe(seconds)
         self._costs.observe(key, len(outcome), seconds)
         for entry, result in outcome:
             entry.resolve(result, seconds)

@@ -14,8 +14,8 @@ from torch.fx.experimental.optimization import fuse
 
 from service.cores import count_cores
 from service.network.colorizer import Colorizer
+from service.network.openvino_runtime import FrontEndManager, TorchScriptPythonDecoder, openvino
 from service.network.preprocessing import AB_SCALE, INPUT_SIZE
-from service.network.runtime import FrontEndManager, TorchScriptPythonDecoder, openvino
 from service.network.saturation import saturate
 from service.network.subpixel import SubpixelDecoder
 

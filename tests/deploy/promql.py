@@ -9,7 +9,7 @@ import promql_parser
 from prometheus_client.parser import text_string_to_metric_families
 
 # Given to every series by Prometheus itself: the first two always, the others in Kubernetes.
-TARGET_LABELS = {"job", "instance", "namespace", "pod"}
+TARGET_LABELS = {"job", "instance", "namespace", "service", "pod"}
 
 
 @dataclass

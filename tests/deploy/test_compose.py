@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from service.settings import Settings
-from tests.deploy.rendering import find_container, manifests
+from tests.deploy.rendering import find_container, find_settings, manifests
 from tests.deploy.tools import COMPOSE, ROOT, Manifest, read_yaml, run, succeed
 
 OURS = ["autochrome", "autochrome-gpu"]
@@ -139,10 +139,11 @@ def settings_of(service: Manifest) -> Settings:
     return Settings.model_validate(environment)
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_limits_and_what_must_fit_are_the_charts(services: dict[str, Manifest], name: str) -> None:
-    chart = manifests("default")
-    assert int(services[name]["deploy"]["resources"]["limits"]["memory"]) == 4 * 2**30
-    assert find_container(chart)["resources"]["limits"]["memory"] == "4Gi"
-    (config,) = (i for i in chart if i["kind"] == "ConfigMap" and "AUTOCHROME_MAX_PIXELS_HELD" in i["data"])
-    assert settings_of(services[name]).max_pixels_held == int(config["data"]["AUTOCHROME_MAX_PIXELS_HELD"])
+@pytest.mark.parametrize(("name", "values"), [("autochrome", "values-cpu.yaml"), ("autochrome-gpu", "values-gpu.yaml")])
+def test_limits_and_what_must_fit_are_the_charts(services: dict[str, Manifest], name: str, values: str) -> None:
+    limits, chart = services[name]["deploy"]["resources"]["limits"], manifests(values)
+    charts = find_container(chart)["resources"]["limits"]
+    assert (f"{int(limits['memory']) / 2**30:g}Gi", f"{limits['cpus']:g}") == (charts["memory"], str(charts["cpu"]))
+    assert settings_of(services[name]).max_pixels_held == int(
+        find_settings(chart)["data"]["AUTOCHROME_MAX_PIXELS_HELD"]
+    )

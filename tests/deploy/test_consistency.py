@@ -90,7 +90,7 @@ def test_probes_ask_what_the_service_answers(name: str, service: TestClient) -> 
     container = find_container(manifests(name))
     paths = [container[kind]["httpGet"]["path"] for kind in ("startupProbe", "livenessProbe", "readinessProbe")]
     assert paths == ["/livez", "/livez", "/readyz"]
-    paths.append(from_dockerfile(r"AUTOCHROME_PORT'\]\}(/\w+)"))
+    paths.append(from_dockerfile(r"'GET', '(/\w+)'"))
     assert {service.get(path).status_code for path in paths} == {200}
 
 

@@ -22,7 +22,7 @@ def test_the_dockerfile_follows_hadolints_rules() -> None:
 
 def copied() -> set[str]:
     """What the Dockerfile takes out of the build context."""
-    lines = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
+    lines = re.findall(r"^COPY (?!--from)(?:--\S+ )?(.+) \S+$", DOCKERFILE, re.MULTILINE)
     return {source for line in lines for source in line.split()}
 
 

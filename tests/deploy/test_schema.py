@@ -28,6 +28,11 @@ KEYWORDS = ("type", "enum", "minimum", "maximum", "exclusiveMinimum", "exclusive
         ({"config": {"AUTOCHROME_STALL_S": None}}, "config"),
         ({"config": {"AUTOCHROME_DEVICE": "gpu"}}, "config.AUTOCHROME_DEVICE"),
         ({"config": {"AUTOCHROME_BACKBONES": "vgg16"}}, "config.AUTOCHROME_BACKBONES"),
+        ({"config": {"AUTOCHROME_BACKBONES": "resnet101"}}, "config.AUTOCHROME_DEFAULT_BACKBONE"),
+        (
+            {"config": {"AUTOCHROME_BACKBONES": "mobilenet_v2", "AUTOCHROME_DEFAULT_BACKBONE": "blend"}},
+            "config.AUTOCHROME_DEFAULT_BACKBONE",
+        ),
         ({"config": {"AUTOCHROME_MAX_BATCH_SIZE": "8"}}, "config.AUTOCHROME_MAX_BATCH_SIZE"),
         ({"config": {"AUTOCHROME_MAX_BATCH_SIZE": 257}}, "config.AUTOCHROME_MAX_BATCH_SIZE"),
         ({"config": {"AUTOCHROME_MAX_PIXELS": 89478486}}, "config.AUTOCHROME_MAX_PIXELS"),

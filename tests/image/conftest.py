@@ -14,12 +14,11 @@ from urllib.request import urlopen
 import pytest
 
 from tests.image.podman import IMAGE, ROOT, Container, Podman
-from tests.image.python_image import ensure_python_image, pip_configuration
+from tests.image.python_image import find_python_image, pip_configuration
 
 FIGURES = pytest.StashKey[dict[str, str]]()
 
 _TORCH_WITHOUT_CUDA = "https://download.pytorch.org/whl/cpu"
-_TORCH_WITH_CUDA = "https://pypi.org/simple"
 
 Load = Callable[..., subprocess.Popen[str]]
 
@@ -49,13 +48,15 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> Podman:
 def image(podman: Podman, tmp_path_factory: pytest.TempPathFactory, figures: dict[str, str]) -> str:
     """The CPU image, built from the Dockerfile as it is."""
     folder = tmp_path_factory.mktemp("build")
-    figures["base image"] = ensure_python_image(podman, folder)
+    figures["base image"] = python_image = find_python_image(podman, folder)
     figures["torch"] = index = _torch_index()
     started = time.monotonic()
     podman.run(
         *("buildah", "bud", "--isolation=chroot", "--network=host", "--pull-never", "--format=docker", "--layers"),
         *pip_configuration(folder),
-        *(f"--build-arg=TORCH_INDEX={index}", f"--build-arg=REVISION={_revision()}"),
+        *(f"--build-arg=PYTHON_IMAGE={python_image}", f"--build-arg=TORCH_INDEX={index}"),
+        f"--build-arg=REVISION={revision()}",
+        # Debian's buildah does not look for stages by a build argument, as the last line of the Dockerfile does.
         *("--target=cpu", f"--tag={IMAGE}", "."),
         timeout_s=1800,
     )
@@ -64,15 +65,18 @@ def image(podman: Podman, tmp_path_factory: pytest.TempPathFactory, figures: dic
 
 
 def _torch_index() -> str:
-    """The one the Dockerfile names; where that cannot be reached PyPI, whose torch has CUDA's libraries with it."""
+    """The one the Dockerfile names; where that is out of reach pip's own, whose torch brings CUDA's libraries."""
     try:
         with urlopen(f"{_TORCH_WITHOUT_CUDA}/torch/", timeout=10):
             return _TORCH_WITHOUT_CUDA
     except (URLError, TimeoutError):
-        return _TORCH_WITH_CUDA
+        asked = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
+        own = subprocess.run(asked, capture_output=True, text=True).stdout.strip()
+        return own or "https://pypi.org/simple"
 
 
-def _revision() -> str:
+def revision() -> str:
+    """The commit that is checked out."""
     return subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=ROOT).stdout.strip()
 
 
@@ -92,12 +96,12 @@ def service(podman: Podman, image: str) -> Iterator[Container]:
 
 @pytest.fixture
 def load() -> Iterator[Load]:
-    """Starts a load of so many clients, each of which asks again as soon as it has its answer."""
+    """Starts benchmarks/load.py: so many clients, each of which asks again as soon as it has its answer."""
     running: list[subprocess.Popen[str]] = []
 
-    def start(port: int, photograph: Path, clients: int, seconds: float, query: str = "") -> subprocess.Popen[str]:
+    def start(port: int, photograph: Path, clients: int, *until: str, query: str = "") -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "benchmarks.load", f"--port={port}", f"--path=/colorize{query}"]
-        command += [f"--photograph={photograph}", f"--clients={clients}", f"--seconds={seconds}"]
+        command += [f"--photograph={photograph}", f"--clients={clients}", *until]
         running.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT))
         return running[-1]
 

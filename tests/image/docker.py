@@ -21,8 +21,11 @@ class Docker:
         options += ["--iptables=false", "--ip6tables=false", "--storage-driver=overlay2"]
         command = ["dockerd", f"--host={self._socket}", *options]
         self._process = subprocess.Popen(command, stdout=self._log, stderr=subprocess.STDOUT)
-        while subprocess.run(["docker", "info"], capture_output=True, env=self._environment).returncode != 0:
-            assert self._process.poll() is None, (folder / "dockerd.log").read_text()
+
+    def wait_until_ready(self) -> None:
+        """Asks until it answers."""
+        while not self.succeeds("info"):
+            assert self._process.poll() is None, Path(self._log.name).read_text()
             time.sleep(0.2)
 
     def close(self) -> None:

@@ -26,6 +26,7 @@ HARDENED = (
     "--cap-drop=ALL",
     "--security-opt=no-new-privileges",
     f"--memory={MEMORY_LIMIT}",
+    f"--memory-swap={MEMORY_LIMIT}",  # none: what does not fit is killed
     "--cpus=2",
     "--pids-limit=512",
 )
@@ -68,15 +69,16 @@ class Podman:
         return dict(known)
 
     @contextmanager
-    def container(self, name: str, port: int, *options: str, **settings: object) -> Iterator["Container"]:
+    def container(self, name: str, port: int, **settings: object) -> Iterator["Container"]:
         """The service, hardened, on a port of this machine's loopback; removed at the end."""
         values = {"host": "127.0.0.1", "port": port, "max_pixels_held": MAX_PIXELS_HELD} | settings
         environment = [f"--env=AUTOCHROME_{key.upper()}={value}" for key, value in values.items()]
-        self.run("run", "--detach", f"--name={name}", "--network=host", *HARDENED, *environment, *options, IMAGE)
+        named = ("--detach", "--replace", f"--name={name}", "--network=host")
         try:
+            self.run("run", *named, *HARDENED, *environment, IMAGE)
             yield Container(self, name, port)
         finally:
-            self.run("rm", "--force", "--time=0", name)
+            self.run("rm", "--force", "--ignore", "--time=0", name)
 
 
 @dataclass(frozen=True)

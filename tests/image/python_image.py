@@ -12,27 +12,30 @@ from pathlib import Path
 
 from tests.image.podman import ROOT, Podman
 
-# What CPython's own modules are linked with, and curl: podman turns a pod's HTTP probes into calls of it.
+# What CPython's own modules are linked with.
 _PACKAGES = (
-    "ca-certificates,curl,libbz2-1.0,libexpat1,libffi8,liblzma5,libncursesw6,libreadline8,libsqlite3-0,libssl3,libuuid1,"
+    "ca-certificates,libbz2-1.0,libexpat1,libffi8,liblzma5,libncursesw6,libreadline8,libsqlite3-0,libssl3,libuuid1,"
     "netbase,tzdata,zlib1g"
 )
+_WHERE_PACKAGES_ARE = {"index-url", "extra-index-url", "find-links", "trusted-host", "cert", "proxy"}
 _LEFT_OUT = shutil.ignore_patterns("site-packages", "test", "idlelib", "tkinter", "__pycache__", "*.a")
 
 
-def python_image_name() -> str:
-    """Which image the Dockerfile begins with."""
+STAND_IN = "localhost/python:stand-in"
+
+
+def find_python_image(podman: Podman, folder: Path) -> str:
+    """The name of the base image: the Dockerfile's, if it is here or can be had, else the stand-in's."""
     (name,) = re.findall(r"^ARG PYTHON_IMAGE=(.+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
-    return str(name)
+    if podman.succeeds("image", "exists", name) or podman.succeeds("pull", "--quiet", name):
+        return str(name)
+    if not podman.succeeds("image", "exists", STAND_IN):
+        make_stand_in(podman, folder)
+    return STAND_IN
 
 
-def ensure_python_image(podman: Podman, folder: Path) -> str:
-    """Sees to it that the base image is here under its own name; says where it came from."""
-    name = python_image_name()
-    if podman.succeeds("image", "exists", name):
-        return "local"
-    if podman.succeeds("pull", "--quiet", name):
-        return "pulled"
+def make_stand_in(podman: Podman, folder: Path) -> None:
+    """Debian's root file system with this machine's CPython, as an image."""
     root = folder / "root"
     subprocess.run(
         ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={_PACKAGES}", "bookworm", str(root)], check=True
@@ -41,9 +44,8 @@ def ensure_python_image(podman: Podman, folder: Path) -> str:
     archive = folder / "root.tar"
     subprocess.run(["tar", "-C", str(root), "-cf", str(archive), "."], check=True)
     shutil.rmtree(root)
-    podman.run("import", str(archive), name, timeout_s=300)
+    podman.run("import", str(archive), STAND_IN, timeout_s=300)
     archive.unlink()
-    return "stand-in"
 
 
 def install_python(root: Path) -> None:
@@ -65,12 +67,8 @@ def pip_configuration(folder: Path) -> list[str]:
     listed = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True
     ).stdout
-    # The build's own constraints are all it shall obey.
-    options = {
-        name: value
-        for name, value in re.findall(r"^(?:global|:env:)\.(\S+?)='(.*)'$", listed, re.MULTILINE)
-        if name != "constraint"
-    }
+    found = re.findall(r"^(?:global|:env:)\.(\S+?)='(.*)'$", listed, re.MULTILINE)
+    options = {name: value for name, value in found if name in _WHERE_PACKAGES_ARE}
     configuration = folder / "pip.conf"
     configuration.write_text("[global]\n" + "".join(f"{name} = {value}\n" for name, value in options.items()))
     mounts = {f"{configuration}:/etc/pip.conf:ro"}

@@ -1,14 +1,15 @@
 """What is in the image, and what is not."""
 
 import json
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from tests.image.podman import ROOT, Podman
+from tests.image.conftest import revision
+from tests.image.podman import Podman
 
 
 def test_it_runs_as_nobody_and_hears_signals(podman: Podman, image: str) -> None:
@@ -16,9 +17,8 @@ def test_it_runs_as_nobody_and_hears_signals(podman: Podman, image: str) -> None
     assert config["User"] == "10001:10001"
     assert config["Entrypoint"] == ["python", "-m", "service"]
     assert config["StopSignal"] == "SIGTERM"
-    assert config["Labels"]["org.opencontainers.image.version"] == "0.1.0"
-    revision = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=ROOT).stdout.strip()
-    assert config["Labels"]["org.opencontainers.image.revision"] == revision
+    assert config["Labels"]["org.opencontainers.image.version"] == version("autochrome")
+    assert config["Labels"]["org.opencontainers.image.revision"] == revision()
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def root(podman: Podman, image: str) -> Iterator[Path]:
 
 def test_only_the_service_and_its_weights_are_in_it(root: Path) -> None:
     parts = {path.name for path in (root / "app").iterdir()}
-    assert parts == {"service", "model_store", "autochrome-0.1.0.dist-info"}
+    assert parts == {"service", "model_store", f"autochrome-{version('autochrome')}.dist-info"}
     packages = {path.name for path in (root / "opt/autochrome/lib/python3.11/site-packages").iterdir()}
     assert {"torch", "fastapi", "openvino"} <= packages
     assert not {name for name in packages if name.split("-")[0] in ("pip", "pytest", "autochrome", "tensorboard")}
@@ -54,7 +54,8 @@ def test_the_service_owns_nothing(root: Path) -> None:
     files = [path for folder in ("app", "opt/autochrome") for path in (root / folder).rglob("*")]
     assert files
     assert not [path for path in files if path.lstat().st_uid == 10001 or path.lstat().st_gid == 10001]
-    assert not [path for path in files if path.lstat().st_mode & 0o002 and not path.is_symlink()]
+    modes = [path.lstat().st_mode for path in files if not path.is_symlink()]
+    assert all(mode & 0o004 and not mode & 0o002 for mode in modes)  # all may read, none may write
 
 
 def test_the_size_of_each_layer_is_told(podman: Podman, image: str, figures: dict[str, str]) -> None:

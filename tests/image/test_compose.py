@@ -5,6 +5,7 @@ there is no such package, is left out.
 """
 
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from tests.deploy.tools import PROMETHEUS, read_yaml
 from tests.image.docker import Docker
 from tests.image.podman import ROOT, Podman
-from tests.image.python_image import python_image_name
+from tests.image.python_image import find_python_image
 from tests.image.test_container import colour_a_photo
 
 SERVICES = read_yaml(ROOT / "docker-compose.yml")["services"]
@@ -24,11 +25,13 @@ PATIENCE_S = 120
 STAND_IN = "localhost/prometheus:stand-in"
 
 # Debian's promtool does not know `check ready` yet, by which compose asks whether Prometheus is up.
-_PROMTOOL = """#!/bin/sh
-exec curl --silent --fail http://127.0.0.1:9090/-/ready
+_PROMTOOL = """#!/usr/bin/env python3
+import urllib.request
+urllib.request.urlopen("http://127.0.0.1:9090/-/ready")
 """
-_PROMETHEUS = f"""
-FROM {python_image_name()}
+_PROMETHEUS = """
+ARG PYTHON_IMAGE
+FROM ${PYTHON_IMAGE}
 COPY --chmod=755 prometheus promtool /bin/
 RUN mkdir /prometheus && chown 65534:65534 /prometheus
 ENTRYPOINT ["/bin/prometheus"]
@@ -40,26 +43,28 @@ def docker(podman: Podman, image: str, tmp_path: Path) -> Iterator[Docker]:
     """With the images that compose wants."""
     if shutil.which("dockerd") is None:
         pytest.skip("there is no dockerd; Debian's package docker.io has it")
+    if subprocess.run(["docker", "info"], capture_output=True).returncode == 0:
+        pytest.skip("there is a Docker engine already, which a second one would disturb")
     docker = Docker(tmp_path)
     try:
+        docker.wait_until_ready()
         docker.load(podman, image, SERVICES["autochrome"]["image"])
         if not docker.succeeds("pull", SERVICES["prometheus"]["image"]):
-            build_prometheus(podman, tmp_path / "prometheus")
+            build_prometheus(podman, find_python_image(podman, tmp_path), tmp_path / "prometheus")
             docker.load(podman, STAND_IN, SERVICES["prometheus"]["image"])
         yield docker
     finally:
         docker.close()
 
 
-def build_prometheus(podman: Podman, folder: Path) -> None:
+def build_prometheus(podman: Podman, python_image: str, folder: Path) -> None:
     """An image with this machine's Prometheus."""
     folder.mkdir()
     (folder / "Dockerfile").write_text(_PROMETHEUS)
     (folder / "promtool").write_text(_PROMTOOL)
     shutil.copy(PROMETHEUS, folder / "prometheus")
-    podman.run(
-        "buildah", "bud", "--isolation=chroot", "--pull-never", "--tag=localhost/prometheus:stand-in", str(folder)
-    )
+    options = ("--isolation=chroot", "--pull-never", f"--build-arg=PYTHON_IMAGE={python_image}", f"--tag={STAND_IN}")
+    podman.run("buildah", "bud", *options, str(folder))
 
 
 def test_the_stack_comes_up_healthy_colours_and_is_scraped(docker: Docker, figures: dict[str, str]) -> None:

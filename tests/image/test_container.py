@@ -61,8 +61,8 @@ def large_photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_keeps_within_its_memory(service: Container, load: Load, large_photo: Path, figures: dict[str, str]) -> None:
     # Both networks, small photographs in a crowd, and as many of the largest ones as are let in at once.
     loads = [
-        load(service.port, PHOTO, 8, LOAD_S, "?backbone=blend"),
-        load(service.port, large_photo, 2, LOAD_S),
+        load(service.port, PHOTO, 8, f"--seconds={LOAD_S}", query="?backbone=blend"),
+        load(service.port, large_photo, 2, f"--seconds={LOAD_S}"),
     ]
     peak, done = 0, threading.Event()
 
@@ -86,26 +86,27 @@ def test_it_keeps_within_its_memory(service: Container, load: Load, large_photo:
         f"{name}: {sum(s == 200 for s in each)} × 200, {sum(s == 429 for s in each)} × 429"
         for name, each in zip(("small", "50 megapixels"), answers, strict=True)
     )
-    assert peak < MEMORY_LIMIT
+    assert peak < 0.9 * MEMORY_LIMIT
 
 
 def test_sigterm_answers_what_is_in_work(podman: Podman, image: str, load: Load, figures: dict[str, str]) -> None:
     with podman.container("autochrome-drained", free_port()) as container:
         container.wait_until_ready()
         assert podman.succeeds("healthcheck", "run", container.name)
-        clients = load(container.port, PHOTO, 8, 60)  # its clients would go on after the container's end
+        clients = load(container.port, PHOTO, 8, "--seconds=60")  # they would go on after the container's end
         with httpx2.Client(base_url=container.url) as metrics:
             while "autochrome_in_flight 8.0" not in metrics.get("/metrics").text:
                 assert clients.poll() is None
         started = time.monotonic()
         container.terminate()
-        while podman.succeeds("healthcheck", "run", container.name):
+        while httpx2.get(f"{container.url}/readyz").status_code == 200:
             pass  # until it drains, and says so
+        assert not podman.succeeds("healthcheck", "run", container.name)
         assert container.wait() == 0, container.log
-        figures["SIGTERM under load to exit status 0"] = f"{time.monotonic() - started:.1f} s, 5 of them drain"
+        figures["SIGTERM under load to exit status 0"] = f"{time.monotonic() - started:.1f} s, DRAIN_S included"
         lines = [json.loads(line) for line in container.log.splitlines()]
         answered = Counter(line["status"] for line in lines if line.get("path") == COLORIZE_PATH)
-        # Each client's first request was in work. 503: came when nobody was let in any more, as no router was there.
+        # 503: came when nobody was let in any more, as there was no router. 499 would be one that was cut off.
         assert answered[200] >= 8
         assert set(answered) <= {200, 503}
 

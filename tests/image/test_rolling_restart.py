@@ -16,10 +16,10 @@ from tests.image.podman import ROOT, Podman, is_ready
 PHOTO = ROOT / "docs" / "pictures" / "farmer.jpg"
 CLIENTS = 4
 LEAST_REQUESTS = 2000
-ROUND_S = 20
+ROUND = 200
 
-# It turns away from a server that says it is not ready, with the patience of the chart's readiness probe, and tries
-# nothing twice: whatever goes wrong reaches the client.
+# It turns away from a server that says it is not ready, as Kubernetes does, and tries nothing twice: whatever goes
+# wrong reaches the client.
 _PROXY = """
 defaults
     mode http
@@ -53,6 +53,7 @@ def proxy(ports: list[int], tmp_path: Path) -> Iterator[int]:
     configuration.write_text(_PROXY.format(port=port, servers=servers))
     process = subprocess.Popen(["haproxy", "-f", str(configuration)], stderr=subprocess.DEVNULL)
     yield port
+    assert process.poll() is None, "the proxy has ended"
     process.terminate()
     process.wait()
 
@@ -75,7 +76,7 @@ def test_no_request_fails_while_every_instance_is_replaced(
         def ask() -> Counter[int]:
             answered: Counter[int] = Counter()
             while not replaced.is_set() or answered.total() < LEAST_REQUESTS:
-                answered.update(statuses(load(proxy, PHOTO, CLIENTS, ROUND_S)))
+                answered.update(statuses(load(proxy, PHOTO, CLIENTS, f"--requests={ROUND}")))
             return answered
 
         asking = pool.submit(ask)

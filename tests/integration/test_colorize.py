@@ -15,7 +15,7 @@ from torch import Tensor
 from service.app import create_app
 from service.engine.lifecycle import Lifecycle, Phase
 from service.network.compiled import CompiledColorizer
-from service.network.runtime import openvino
+from service.network.openvino_runtime import openvino
 from service.settings import Settings
 from service.telemetry.logging import JsonFormatter
 from tests.pictures import from_bytes, to_bytes
@@ -336,6 +336,13 @@ def test_docs_are_served(client: TestClient) -> None:
         "quality",
         "saturation",
     ]
+
+
+def test_what_autoscalers_ask_for_is_there_before_the_first_batch(client: TestClient) -> None:
+    text = client.get("/metrics").text
+    assert 'autochrome_batch_seconds_sum{backbone="mobilenet_v2"} 0.0' in text
+    assert 'autochrome_batches_total{backbone="mobilenet_v2",outcome="ok"} 0.0' in text
+    assert "autochrome_predicted_wait_seconds 0.0" in text
 
 
 def test_probes_are_no_news_while_all_is_well(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:

@@ -103,6 +103,10 @@ def test_sigterm_answers_everything_in_flight_and_exits_0(start: Start, gray_jpe
         assert client.get("/livez").status_code == 200
         # A kept connection would bring its next request here, maybe in the moment in which it is closed.
         assert client.get("/livez").headers["connection"] == "close"
+        # But to close on a body that was not read would cut off the answer that says why.
+        refused = client.post("/colorize?quality=0", content=bytes(5_000_000))
+        assert refused.status_code == 422
+        assert "connection" not in refused.headers
         # Routers may not have noticed yet, so a newcomer is still taken in.
         posts.append(pool.submit(client.post, "/colorize", content=gray_jpeg))
         assert [post.result(TIMEOUT_S).status_code for post in posts] == [200] * 33

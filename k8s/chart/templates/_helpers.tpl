@@ -71,7 +71,7 @@ up, and 10 s for the process to end.
 ["/", "/colorize", "/backbones", "/docs", "/openapi.json"]
 {{- end }}
 
-{{/* Quick up, as queues grow quickly; slow down, as a pod that is started again needs a minute. */}}
+{{/* Quick up, as queues grow quickly; slow down, as a pod that is missed soon costs its whole start. */}}
 {{- define "autochrome.scalingBehavior" -}}
 scaleUp:
   stabilizationWindowSeconds: 0

@@ -19,7 +19,7 @@ from service.network.backbones import BackboneName
 from service.network.checkpoint import Checkpoint
 from service.network.colorizer import Colorizer
 from service.network.compiled import CompiledColorizer
-from service.network.runtime import openvino
+from service.network.openvino_runtime import openvino
 from tests.conftest import build_colorizer
 
 ROOT = Path(__file__).parents[3]
