@@ -55,7 +55,7 @@ def image(podman: Podman, tmp_path_factory: pytest.TempPathFactory, figures: dic
         *("buildah", "bud", "--isolation=chroot", "--network=host", "--pull-never", "--format=docker", "--layers"),
         *pip_configuration(folder),
         *(f"--build-arg=PYTHON_IMAGE={python_image}", f"--build-arg=TORCH_INDEX={index}"),
-        f"--build-arg=REVISION={revision()}",
+        f"--build-arg=REVISION={_revision()}",
         # Debian's buildah does not look for stages by a build argument, as the last line of the Dockerfile does.
         *("--target=cpu", f"--tag={IMAGE}", "."),
         timeout_s=1800,
@@ -75,8 +75,7 @@ def _torch_index() -> str:
         return own or "https://pypi.org/simple"
 
 
-def revision() -> str:
-    """The commit that is checked out."""
+def _revision() -> str:
     return subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=ROOT).stdout.strip()
 
 
