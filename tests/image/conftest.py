@@ -1,7 +1,6 @@
 """The image, built once for all that is checked on it; and the figures that the checks measure, told at the end."""
 
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -13,8 +12,10 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.image.podman import IMAGE, ROOT, Container, Podman
+from tests.deploy.tools import ROOT
+from tests.image.podman import IMAGE, Container, Podman
 from tests.image.python_image import find_python_image, pip_configuration
+from tests.processes import free_port
 
 FIGURES = pytest.StashKey[dict[str, str]]()
 
@@ -77,12 +78,6 @@ def _torch_index() -> str:
 
 def _revision() -> str:
     return subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=ROOT).stdout.strip()
-
-
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

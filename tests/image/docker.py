@@ -5,8 +5,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.deploy.tools import COMPOSE
-from tests.image.podman import ROOT, Podman
+from tests.deploy.tools import COMPOSE, ROOT
+from tests.image.podman import Podman
 
 
 class Docker:

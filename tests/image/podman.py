@@ -12,7 +12,8 @@ from typing import Any
 
 import httpx2
 
-ROOT = Path(__file__).parents[2]
+from tests.deploy.tools import ROOT
+
 IMAGE = "localhost/autochrome:check"
 
 MEMORY_LIMIT = 4 * 2**30

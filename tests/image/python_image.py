@@ -10,7 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.image.podman import ROOT, Podman
+from tests.deploy.tools import ROOT
+from tests.image.podman import Podman
 
 # What CPython's own modules are linked with.
 _PACKAGES = (
@@ -19,7 +20,6 @@ _PACKAGES = (
 )
 _WHERE_PACKAGES_ARE = {"index-url", "extra-index-url", "find-links", "trusted-host", "cert", "proxy"}
 _LEFT_OUT = shutil.ignore_patterns("site-packages", "test", "idlelib", "tkinter", "__pycache__", "*.a")
-
 
 STAND_IN = "localhost/python:stand-in"
 

@@ -9,9 +9,9 @@ import httpx2
 import pytest
 import yaml
 
-from tests.deploy.tools import PROMETHEUS, read_yaml
-from tests.image.conftest import free_port
-from tests.image.podman import ROOT, Podman
+from tests.deploy.tools import PROMETHEUS, ROOT, read_yaml
+from tests.image.podman import Podman
+from tests.processes import free_port
 
 PATIENCE_S = 420
 

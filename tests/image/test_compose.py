@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.deploy.tools import PROMETHEUS, read_yaml
+from tests.deploy.tools import PROMETHEUS, ROOT, read_yaml
 from tests.image.docker import Docker
-from tests.image.podman import ROOT, Podman
+from tests.image.podman import Podman
 from tests.image.python_image import find_python_image
 from tests.image.test_container import colour_a_photo
 

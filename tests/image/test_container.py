@@ -15,8 +15,10 @@ import pytest
 from PIL import Image
 
 from service.api.context import COLORIZE_PATH
-from tests.image.conftest import Load, free_port, statuses
-from tests.image.podman import MEMORY_LIMIT, ROOT, Container, Podman
+from tests.deploy.tools import CHART, ROOT
+from tests.image.conftest import Load, statuses
+from tests.image.podman import MEMORY_LIMIT, Container, Podman
+from tests.processes import catches, free_port
 
 PHOTO = ROOT / "docs" / "pictures" / "farmer.jpg"
 LOAD_S = 60
@@ -24,7 +26,7 @@ LOAD_S = 60
 
 def colour_a_photo(url: str) -> str:
     """Runs what `helm test` runs in its pod; what it prints."""
-    script = ROOT / "k8s" / "chart" / "files" / "colour_a_photo.py"
+    script = CHART / "files" / "colour_a_photo.py"
     environment = {"AUTOCHROME_URL": url}
     ended = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment, timeout=110)
     assert ended.returncode == 0, ended.stderr
@@ -113,8 +115,7 @@ def test_sigterm_answers_what_is_in_work(podman: Podman, image: str, load: Load,
 
 def test_sigterm_is_heard_before_anything_is_loaded(podman: Podman, image: str) -> None:
     with podman.container("autochrome-early", free_port()) as container:
-        status = Path(f"/proc/{container.state['Pid']}/status")
-        while not int(status.read_text().partition("SigCgt:\t")[2].partition("\n")[0], 16) >> (SIGTERM - 1) & 1:
+        while not catches(container.state["Pid"], SIGTERM):
             assert container.state["Running"]
         container.terminate()
         assert container.wait() == 0

@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from tests.deploy.tools import CHART, HELM, parse_yaml, succeed
-from tests.image.conftest import free_port
 from tests.image.podman import Container, Podman
 from tests.image.test_container import colour_a_photo
+from tests.processes import free_port
 
 
 @pytest.fixture

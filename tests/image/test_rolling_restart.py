@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.image.conftest import Load, free_port, statuses
-from tests.image.podman import ROOT, Podman, is_ready
+from tests.deploy.tools import ROOT
+from tests.image.conftest import Load, statuses
+from tests.image.podman import Podman, is_ready
+from tests.processes import free_port
 
 PHOTO = ROOT / "docs" / "pictures" / "farmer.jpg"
 CLIENTS = 4

@@ -1,7 +1,6 @@
 """`python -m service` as a process: how it starts, how it fails to, how it leaves."""
 
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import torch
 from service.__main__ import main
 from service.network.checkpoint import save_checkpoint
 from service.network.colorizer import Colorizer
+from tests.processes import catches, free_port
 
 TIMEOUT_S = 60
 
@@ -81,11 +81,6 @@ def start(model_store: Path, tmp_path: Path) -> Iterator[Start]:
         process.popen.wait()
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
 def test_sigterm_answers_everything_in_flight_and_exits_0(start: Start, gray_jpeg: bytes) -> None:
     # The window holds the 32 at the batcher until the 33rd, which comes after SIGTERM, makes the batch full.
     process = start(drain_s=3600, max_batch_size=33, max_wait_ms=10_000)
@@ -139,8 +134,7 @@ def test_an_upload_in_progress_at_sigterm_is_answered(start: Start, gray_jpeg: b
 def test_sigterm_while_it_starts_ends_it_at_once(start: Start) -> None:
     # As a container's first process it is deaf to the signal until there is a handler.
     process = start()
-    status = Path(f"/proc/{process.popen.pid}/status")
-    while not int(re.findall(r"^SigCgt:\s+(\w+)$", status.read_text(), re.MULTILINE)[0], 16) >> (SIGTERM - 1) & 1:
+    while not catches(process.popen.pid, SIGTERM):
         assert process.popen.poll() is None
     process.popen.send_signal(SIGTERM)
     assert process.end() == 0

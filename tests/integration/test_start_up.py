@@ -10,7 +10,7 @@ from torch import Tensor
 
 from service.network.compiled import CompiledColorizer
 from tests.integration.conftest import TIMEOUT_S, Running
-from tests.integration.test_process import free_port
+from tests.processes import free_port
 
 
 def test_every_bucket_of_every_backbone_has_run_before_anybody_can_connect(
