@@ -61,7 +61,7 @@ class Served(nn.Module):
 
     def forward(self, lightness: Tensor) -> Tensor:
         config = self.colorizer.config
-        ab: Tensor = self.colorizer(lightness)
+        ab: Tensor = self.colorizer(lightness).ab
         return saturate(ab.float() * AB_SCALE, config.saturation_gain, config.saturation_exponent)
 
 

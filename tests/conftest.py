@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,10 +23,10 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-def build_colorizer(backbone: BackboneName) -> Colorizer:
-    """A colorizer with a narrow encoder and decoder and random weights that do colour."""
+def build_colorizer(backbone: BackboneName, **changes: Any) -> Colorizer:
+    """A colorizer with a narrow encoder and decoder and random weights that do colour; `changes` to its config."""
     torch.manual_seed(0)
-    colorizer = Colorizer(ColorizerConfig(backbone, (4, 8, 8, 8, 8), 8, (8, 8, 4, 4)))
+    colorizer = Colorizer(ColorizerConfig(backbone, (4, 8, 8, 8, 8), 8, (8, 8, 4, 4), **changes))
     torch.nn.init.normal_(colorizer.decoder.head.weight, std=0.5)
     for name, parameter in colorizer.backbone.named_parameters():
         if name.endswith("bn3.weight"):  # or a hundred random residuals add up to a saturated tanh
@@ -43,6 +44,12 @@ def mobilenet_colorizer() -> Colorizer:
 def resnet_colorizer() -> Colorizer:
     """Do not change its weights: it is shared."""
     return build_colorizer(BackboneName.RESNET101)
+
+
+@pytest.fixture(scope="session")
+def second_colorizer() -> Colorizer:
+    """A MobileNetV2 of version 2: fused at every scale, with hints and confidence. Do not change its weights."""
+    return build_colorizer(BackboneName.MOBILENET_V2, fusion_strides=(32, 16, 8, 4), hints=True, confidence=True)
 
 
 @pytest.fixture(scope="session")

@@ -31,6 +31,8 @@ class Order:
     """None: the photograph's own, where we write it."""
     quality: int
     saturation: float
+    hints: Tensor | None = None
+    """Colours that are known, at the network's size: (3, 224, 224), see `Colorizer.predict`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,8 @@ class Engine:
             self._admission.observe(Stage.DECODING, read.seconds)
             photograph, decoded = read.photograph, time.monotonic()
             with self._admission.inside(Stage.AT_DEVICE, keys):
-                answers = await self._batcher.submit(keys, read.lightness)
+                canvas = read.lightness if order.hints is None else torch.cat((read.lightness, order.hints))
+                answers = await self._batcher.submit(keys, canvas)
             inferred = time.monotonic()
             format = order.format or photograph.format
             predictions = [answer.result for answer in answers]

@@ -42,15 +42,18 @@ class CpuDevice:
         """See `Device`."""
         return self._colorizers[backbone].path
 
-    def launch(self, backbone: str, lightness: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
+    def launch(self, backbone: str, canvases: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
         """See `Device`."""
-        return partial(self._run, backbone, lightness)
+        return partial(self._run, backbone, canvases)
 
-    def _run(self, backbone: str, lightness: Sequence[Tensor]) -> list[Tensor]:
+    def _run(self, backbone: str, canvases: Sequence[Tensor]) -> list[Tensor]:
         with as_memory_error():
             # numpy, because torch would start its own team of threads for such trifles, beside OpenVINO's.
-            batch = np.stack([picture.numpy() for picture in lightness])
-            ab = self._colorizers[backbone].predict(torch.from_numpy(batch))
+            batch = np.zeros((len(canvases), max(map(len, canvases)), *canvases[0].shape[1:]), np.float32)
+            for row, canvas in zip(batch, canvases, strict=True):
+                row[: len(canvas)] = canvas.numpy()
+            lightness, hints = torch.from_numpy(batch[:, :1]), torch.from_numpy(batch[:, 1:])
+            ab = self._colorizers[backbone].predict(lightness, hints if hints.shape[1] else None)
         if not np.isfinite(ab.numpy()).all():
             raise FloatingPointError("the network's answer is not finite")
         return list(ab)

@@ -24,8 +24,9 @@ import torch
 from torch import Tensor, nn
 
 from service.engine.device import as_memory_error, buckets
-from service.network.colorizer import Colorizer
-from service.network.preprocessing import AB_SCALE, INPUT_SIZE
+from service.network.backbones import trunk_maps
+from service.network.colorizer import Colorizer, scale_hints
+from service.network.preprocessing import AB_SCALE, HINT_CHANNELS, INPUT_SIZE
 from service.network.saturation import saturate
 
 logger = logging.getLogger(__name__)
@@ -140,19 +141,30 @@ class MixedColorizer(nn.Module):
                     for parameter in module.parameters(recurse=False):
                         parameter.data = parameter.data.to(dtype)
 
+    @property
+    def takes_hints(self) -> bool:
+        """Whether hints change its answer."""
+        return self._config.hints
+
     @torch.inference_mode()
-    def forward(self, lightness: Tensor) -> Tensor:
-        """L* (B, 1, 224, 224) in [0, 100] → a*, b* (B, 2, 224, 224), float32, with the calibrated saturation."""
-        encoder_input, backbone_input = self.preprocessing(lightness)
-        *skips, encoded = self.encoder(encoder_input.to(self._dtype))
-        features = self.trunk(self.stem(backbone_input.to(self._stem_dtype)).to(self._dtype))
-        ab = self.decoder(self.fusion(encoded, features), skips[::-1])
+    def forward(self, canvases: Tensor) -> Tensor:
+        """L* in [0, 100] and the hints of `Colorizer.predict`, (B, 4, 224, 224) → its answer.
+
+        Where the network takes no hints, they are not looked at.
+        """
+        lightness, hints = canvases[:, :1], canvases[:, 1:]
+        encoder_input, backbone_input = self.preprocessing(
+            lightness, scale_hints(hints) if self._config.hints else None
+        )
+        features = self.stem(backbone_input.to(self._stem_dtype)).to(self._dtype)
+        maps = trunk_maps(self._config.backbone, list(self.trunk), features)
+        ab = self.decoder(self.fusion(self.encoder(encoder_input.to(self._dtype)), maps)).ab
         return saturate(ab.float() * AB_SCALE, self._config.saturation_gain, self._config.saturation_exponent)
 
 
 @dataclass(frozen=True, slots=True)
 class _Slot:
-    """The buffers of one batch on its way, and the events of its stages; inputs (N, 1, …), outputs (N, 2, …)."""
+    """The buffers of one batch on its way, and the events of its stages; inputs (N, 4, …), outputs (N, 2, …)."""
 
     host_input: Tensor
     arrived_input: Tensor
@@ -200,28 +212,31 @@ class CudaDevice:
         """See `Device`."""
         return self._cuda.memory_bytes()
 
-    def launch(self, backbone: str, lightness: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
+    def launch(self, backbone: str, canvases: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
         """See `Device`; a batch larger than any that fitted into memory at warm-up is a MemoryError."""
-        bucket = min((size for size in self._graphs[backbone] if size >= len(lightness)), default=None)
+        if max(map(len, canvases)) > 1 and not self._networks[backbone].takes_hints:
+            raise ValueError("this network takes no hints")
+        bucket = min((size for size in self._graphs[backbone] if size >= len(canvases)), default=None)
         if bucket is None:
-            raise MemoryError(f"{len(lightness)} photographs at once did not fit into memory at warm-up")
+            raise MemoryError(f"{len(canvases)} photographs at once did not fit into memory at warm-up")
         if not self._free:
             raise RuntimeError("two batches are under way already")
         slot = self._free.pop()
         try:
-            self._enqueue(slot, self._graphs[backbone][bucket], lightness)
+            self._enqueue(slot, self._graphs[backbone][bucket], canvases)
         except BaseException:
             # What of it is under way may read what the next batch writes here, but ends before it, stream by stream:
             # only its own answer can suffer, which nobody gets.
             self._free.append(slot)
             raise
-        return partial(self._collect, slot, len(lightness))
+        return partial(self._collect, slot, len(canvases))
 
-    def _enqueue(self, slot: _Slot, graph: Graph, lightness: Sequence[Tensor]) -> None:
-        cuda, count = self._cuda, len(lightness)
+    def _enqueue(self, slot: _Slot, graph: Graph, canvases: Sequence[Tensor]) -> None:
+        cuda, count = self._cuda, len(canvases)
         # The slot is free: nothing reads its buffers now whose result anybody will see.
-        for row, picture in zip(slot.host_input[:count], lightness, strict=True):
-            row.copy_(picture)
+        for row, canvas in zip(slot.host_input[:count], canvases, strict=True):
+            row[: len(canvas)].copy_(canvas)
+            row[len(canvas) :].zero_()
         cuda.copy(self._copy_in, slot.arrived_input[:count], slot.host_input[:count])
         cuda.record(self._copy_in, slot.arrived)
         # Else the graph would run on what the slot held before.
@@ -270,7 +285,8 @@ class CudaDevice:
         return seconds
 
     def _allocate(self, rows: int) -> None:
-        cuda, one, two = self._cuda, (rows, 1, INPUT_SIZE, INPUT_SIZE), (rows, 2, INPUT_SIZE, INPUT_SIZE)
+        cuda, size = self._cuda, (INPUT_SIZE, INPUT_SIZE)
+        one, two = (rows, 1 + HINT_CHANNELS, *size), (rows, 2, *size)
         self._input, self._output = cuda.device_buffer(*one), cuda.device_buffer(*two)
         for _ in range(_SLOTS):
             inputs = cuda.host_buffer(*one), cuda.device_buffer(*one)

@@ -25,12 +25,14 @@ class Device(Protocol):
     def path(self, backbone: str) -> str:
         """How its network is run, in words; told to operators."""
 
-    def launch(self, backbone: str, lightness: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
-        """Starts a batch: L* (1, 224, 224) float32 of each picture; to be called for the results, which it waits for.
+    def launch(self, backbone: str, canvases: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
+        """Starts a batch: what is known of each picture; to be called for the results, which it waits for.
 
-        Those are a*, b* (2, 224, 224) in (-128, 128), float32 on the CPU, in order.
+        A canvas is L* (1, 224, 224), float32, or with hints (4, 224, 224): L*, and the hints of `Colorizer.predict`.
+        The results are a*, b* (2, 224, 224) in (-128, 128), float32 on the CPU, in order.
 
         Raises, now or when called:
+            ValueError: There are hints, and the network takes none.
             MemoryError: The batch does not fit into the device's memory.
             FloatingPointError: The network gave something that is not a number.
         """

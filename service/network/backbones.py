@@ -1,6 +1,7 @@
 """The ImageNet trunks that know what is in the picture: torchvision's MobileNetV2 and ResNet-101."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from urllib.error import URLError
@@ -20,7 +21,12 @@ class BackboneName(StrEnum):
     @property
     def width(self) -> int:
         """Channels of the trunk's 7×7 output."""
-        return {BackboneName.MOBILENET_V2: 1280, BackboneName.RESNET101: 2048}[self]
+        return self.widths[32]
+
+    @property
+    def widths(self) -> dict[int, int]:
+        """Channels of the maps that can be fused, by stride."""
+        return {stride: width for stride, (_, width) in _MAPS[self].items()}
 
     @property
     def float32_layers(self) -> int:
@@ -41,6 +47,13 @@ class BackboneName(StrEnum):
         return {BackboneName.MOBILENET_V2: 0.5, BackboneName.RESNET101: 1.0}[self]
 
 
+# By stride: the last of the trunk's children that answers at it, and the channels of its answer.
+_MAPS: dict[BackboneName, dict[int, tuple[int, int]]] = {
+    BackboneName.MOBILENET_V2: {4: (3, 24), 8: (6, 32), 16: (13, 96), 32: (18, 1280)},
+    BackboneName.RESNET101: {4: (4, 256), 8: (5, 512), 16: (6, 1024), 32: (7, 2048)},
+}
+
+
 class BackboneWeightsError(Exception):
     """ImageNet weights for a trunk are missing or do not fit it; the message says what to do."""
 
@@ -53,6 +66,21 @@ def build_backbone(name: BackboneName) -> nn.Sequential:
     resnet = models.resnet101(weights=None)
     # Everything before the pooling and the classifier, under torchvision's own names.
     return nn.Sequential(OrderedDict(list(resnet.named_children())[:-2]))
+
+
+def trunk_maps(name: BackboneName, layers: Sequence[nn.Module], x: Tensor) -> dict[int, Tensor]:
+    """What the trunk's last `layers` answer to `x` at every stride of `BackboneName.widths` that they have.
+
+    `layers`: all of the trunk and its input, or those from some child on, before the first map, and the input of that.
+    """
+    strides = {child: stride for stride, (child, _) in _MAPS[name].items()}
+    last = max(strides)
+    maps = {}
+    for child, layer in enumerate(layers, start=last + 1 - len(layers)):
+        x = layer(x)
+        if child in strides:
+            maps[strides[child]] = x
+    return maps
 
 
 def load_imagenet_weights(backbone: nn.Sequential, name: BackboneName, file: Path | None) -> None:

@@ -5,25 +5,38 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from service.network.backbones import BackboneName, build_backbone
-from service.network.decoder import Decoder
-from service.network.encoder import Encoder
+from service.network.backbones import BackboneName, build_backbone, trunk_maps
+from service.network.decoder import SKIP_STRIDES, Decoder, Prediction
+from service.network.encoder import STRIDES, Encoder
 from service.network.fusion import Fusion
-from service.network.preprocessing import AB_SCALE, Preprocessing
+from service.network.preprocessing import AB_SCALE, HINT_CHANNELS, Preprocessing
 from service.network.saturation import saturate
 
 
 @dataclass(frozen=True)
 class ColorizerConfig:
-    """Everything needed to rebuild the network before its weights are loaded."""
+    """Everything needed to rebuild the network before its weights are loaded.
+
+    The defaults of `fusion_strides`, `hints` and `confidence` are the published network's.
+    """
 
     backbone: BackboneName
     encoder_widths: tuple[int, int, int, int, int] = (32, 64, 128, 256, 512)
     fusion_width: int = 512
     decoder_widths: tuple[int, int, int, int] = (256, 128, 64, 32)
     dropout: float = 0.1
+    fusion_strides: tuple[int, ...] = (32,)
+    """Where trunk and encoder are joined: 32 and any of 16, 8 and 4."""
+    hints: bool = False
+    """Whether the encoder takes hints."""
+    confidence: bool = False
+    """Whether the decoder says how far off its colours will be."""
     saturation_gain: float = 1.0
     saturation_exponent: float = 0.0
+
+    def __post_init__(self) -> None:
+        if 32 not in self.fusion_strides or not set(self.fusion_strides) <= {32, 16, 8, 4}:
+            raise ValueError(f"fusion_strides must be 32 and any of 16, 8 and 4, not {self.fusion_strides}")
 
 
 class Colorizer(nn.Module):
@@ -32,24 +45,51 @@ class Colorizer(nn.Module):
     def __init__(self, config: ColorizerConfig) -> None:
         super().__init__()
         self.config = config
+        widths = dict(zip(STRIDES, config.encoder_widths, strict=True))
         self.preprocessing = Preprocessing()
-        self.encoder = Encoder(config.encoder_widths)
+        self.encoder = Encoder(1 + HINT_CHANNELS * config.hints, config.encoder_widths)
         self.backbone = build_backbone(config.backbone)
-        self.fusion = Fusion(config.encoder_widths[-1], config.backbone.width, config.fusion_width)
+        self.fusion = Fusion(widths, config.backbone.widths, config.fusion_width, config.fusion_strides)
         self.decoder = Decoder(
-            config.fusion_width, config.encoder_widths[-2::-1], config.decoder_widths, config.dropout
+            config.fusion_width,
+            [widths[stride] for stride in SKIP_STRIDES],
+            config.decoder_widths,
+            config.dropout,
+            config.confidence,
         )
 
-    def forward(self, lightness: Tensor) -> Tensor:
-        """L* (B, 1, 224, 224) in [0, 100] → ab/128 (B, 2, 224, 224) in (-1, 1), the scale of the loss."""
-        encoder_input, backbone_input = self.preprocessing(lightness)
-        *skips, encoded = self.encoder(encoder_input)
-        fused = self.fusion(encoded, self.backbone(backbone_input))
-        ab: Tensor = self.decoder(fused, skips[::-1])
-        return ab
+    def forward(self, lightness: Tensor, hints: Tensor | None = None) -> Prediction:
+        """L* (B, 1, H, W) in [0, 100], H and W multiples of 32 → `Prediction`, on the scale of the loss.
+
+        `hints`: (B, 3, H, W), a* and b* divided by 128, and 1 where they are meant; all 0 elsewhere. None: no hints.
+
+        Raises:
+            ValueError: There are hints, but `ColorizerConfig.hints` says that the network takes none.
+        """
+        prediction: Prediction = self.decoder(self.fused(lightness, hints))
+        return prediction
+
+    def fused(self, lightness: Tensor, hints: Tensor | None) -> dict[int, Tensor]:
+        """What the decoder is given, by stride; see `forward`."""
+        if hints is None and self.config.hints:
+            hints = lightness.new_zeros(len(lightness), HINT_CHANNELS, *lightness.shape[2:])
+        elif hints is not None and not self.config.hints:
+            raise ValueError("this network takes no hints")
+        encoder_input, backbone_input = self.preprocessing(lightness, hints)
+        maps = trunk_maps(self.config.backbone, list(self.backbone), backbone_input)
+        fused: dict[int, Tensor] = self.fusion(self.encoder(encoder_input), maps)
+        return fused
 
     @torch.inference_mode()
-    def predict(self, lightness: Tensor) -> Tensor:
-        """L* (B, 1, 224, 224) in [0, 100] → a*, b* (B, 2, 224, 224), float32, with the calibrated saturation."""
-        ab: Tensor = self(lightness)
+    def predict(self, lightness: Tensor, hints: Tensor | None = None) -> Tensor:
+        """L* (B, 1, H, W) in [0, 100] → a*, b* (B, 2, H, W), float32, with the calibrated saturation.
+
+        `hints`: as `forward`'s, but a* and b* as they are.
+        """
+        ab = self(lightness, None if hints is None else scale_hints(hints)).ab
         return saturate(ab.float() * AB_SCALE, self.config.saturation_gain, self.config.saturation_exponent)
+
+
+def scale_hints(hints: Tensor) -> Tensor:
+    """Hints as they are given to `Colorizer.predict`, (B, 3, H, W), on the scale of its targets."""
+    return torch.cat((hints[:, :2] / AB_SCALE, hints[:, 2:]), dim=1)

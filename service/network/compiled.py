@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
 from service.cores import count_cores
-from service.network.colorizer import Colorizer
+from service.network.backbones import trunk_maps
+from service.network.colorizer import Colorizer, scale_hints
 from service.network.openvino_runtime import FrontEndManager, TorchScriptPythonDecoder, openvino
-from service.network.preprocessing import AB_SCALE, INPUT_SIZE
+from service.network.preprocessing import AB_SCALE, HINT_CHANNELS, INPUT_SIZE
 from service.network.saturation import saturate
 from service.network.subpixel import SubpixelDecoder
 
@@ -28,6 +29,9 @@ _TRACED_SIZE = 32
 _PIECES = (4, 2, 1)
 """Batches are run in pieces of these sizes: code for a shape known in advance takes a tenth to a fifth less time than
 code for any, and larger pieces save little more, but memory."""
+
+
+_NO_HINTS = np.zeros((max(_PIECES), HINT_CHANNELS, INPUT_SIZE, INPUT_SIZE), np.float32)
 
 
 class CompiledColorizer:
@@ -51,13 +55,15 @@ class CompiledColorizer:
         lightness = torch.full((1, 1, _TRACED_SIZE, _TRACED_SIZE), 50.0)
         # Batch norm is folded in here, not by OpenVINO: the pieces then share the weights that it leads to.
         stem, body = fuse(Stem(colorizer).eval()), fuse(Body(colorizer).eval())
+        self._takes_hints = colorizer.config.hints
+        hints = (lightness.new_zeros(1, HINT_CHANNELS, _TRACED_SIZE, _TRACED_SIZE),) * self._takes_hints
         with torch.inference_mode():
             features = stem(lightness)
         threads = threads or count_cores()
         busy = max(1, round(threads * colorizer.config.backbone.busy_share))
         threads_by_size = {size: busy if size > 1 else threads for size in _PIECES}
         stems = _compile(stem, (lightness,), "float32", threads_by_size)
-        bodies = _compile(body, (lightness, features), precision, threads_by_size)
+        bodies = _compile(body, (lightness, features, *hints), precision, threads_by_size)
         self._parts = {
             size: (stems[size].create_infer_request(), bodies[size].create_infer_request()) for size in _PIECES
         }
@@ -66,9 +72,12 @@ class CompiledColorizer:
         self.path = "openvino"
         """Which code runs the network, in words."""
 
-    def predict(self, lightness: Tensor) -> Tensor:
-        """L* (B, 1, 224, 224) in [0, 100] → a*, b* (B, 2, 224, 224), float32, with the calibrated saturation."""
+    def predict(self, lightness: Tensor, hints: Tensor | None = None) -> Tensor:
+        """See `Colorizer.predict`; L* is (B, 1, 224, 224)."""
+        if hints is not None and not self._takes_hints:
+            raise ValueError("this network takes no hints")
         batch = lightness.contiguous().numpy()
+        given = None if hints is None else hints.contiguous().numpy()
         ab = np.empty((len(batch), 2, INPUT_SIZE, INPUT_SIZE), np.float32)
         begin = 0
         while begin < len(batch):
@@ -76,7 +85,10 @@ class CompiledColorizer:
             piece = batch[begin : begin + size]
             stem, body = self._parts[size]
             features = stem.infer([piece], share_inputs=True, share_outputs=True)[0]
-            ab[begin : begin + size] = body.infer([piece, features], share_inputs=True, share_outputs=True)[0]
+            inputs = [piece, features]
+            if self._takes_hints:
+                inputs.append(_NO_HINTS[:size] if given is None else given[begin : begin + size])
+            ab[begin : begin + size] = body.infer(inputs, share_inputs=True, share_outputs=True)[0]
             begin += size
         return torch.from_numpy(ab)
 
@@ -103,15 +115,15 @@ class Body(nn.Module):
         self.config = colorizer.config
         self.preprocessing = colorizer.preprocessing
         self.encoder = colorizer.encoder
-        self.layers = colorizer.backbone[colorizer.config.backbone.float32_layers :]
+        self.layers = nn.ModuleList(colorizer.backbone[colorizer.config.backbone.float32_layers :])
         self.fusion = colorizer.fusion
         # OpenVINO computes transposed convolutions in float32, whatever is asked for.
         self.decoder = SubpixelDecoder(colorizer.decoder)
 
-    def forward(self, lightness: Tensor, features: Tensor) -> Tensor:
-        encoder_input, _ = self.preprocessing(lightness)
-        *skips, encoded = self.encoder(encoder_input)
-        ab: Tensor = self.decoder(self.fusion(encoded, self.layers(features)), skips[::-1])
+    def forward(self, lightness: Tensor, features: Tensor, hints: Tensor | Any = None) -> Tensor:
+        encoder_input, _ = self.preprocessing(lightness, scale_hints(hints) if self.config.hints else None)
+        maps = trunk_maps(self.config.backbone, list(self.layers), features)
+        ab: Tensor = self.decoder(self.fusion(self.encoder(encoder_input), maps))
         return saturate(ab * AB_SCALE, self.config.saturation_gain, self.config.saturation_exponent)
 
 

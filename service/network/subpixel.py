@@ -1,12 +1,12 @@
 """The decoder on ordinary convolutions: the same function, for which processors have far faster code."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from service.network.decoder import Decoder
+from service.network.decoder import SKIP_STRIDES, Decoder
 
 
 class SubpixelConvolution(nn.Module):
@@ -49,9 +49,10 @@ class SubpixelDecoder(nn.Module):
         self.stages = nn.ModuleList(SubpixelConvolution(module, F.relu) for module in transposed)
         self.head = SubpixelConvolution(decoder.head, torch.tanh)
 
-    def forward(self, fused: Tensor, skips: Sequence[Tensor]) -> Tensor:
-        """See `Decoder`."""
-        for stage, skip in zip(self.stages, skips, strict=True):
-            fused = torch.cat((stage(fused), skip), dim=1)
+    def forward(self, maps: Mapping[int, Tensor]) -> Tensor:
+        """The fused maps by stride, 32 to 2 → ab/128; see `Decoder`."""
+        fused = maps[32]
+        for stride, stage in zip(SKIP_STRIDES, self.stages, strict=True):
+            fused = torch.cat((stage(fused), maps[stride]), dim=1)
         ab: Tensor = self.head(fused)
         return ab

@@ -29,16 +29,18 @@ class Painter:
     lead_s: float | None = None
 
     def __init__(self, gate: GatedDevice) -> None:
+        self.seen: list[Tensor] = []
         self.colors: dict[str, tuple[float, float]] = {MOBILENET: (20.0, -30.0), RESNET: (10.0, 40.0)}
         self.moods: dict[str, str] = dict.fromkeys(NETWORKS, "good")
         self._gate = gate
 
-    def launch(self, backbone: str, lightness: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
-        finish = self._gate.launch(backbone, [self.moods[backbone]] * len(lightness))
+    def launch(self, backbone: str, canvases: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
+        self.seen.extend(canvases)
+        finish = self._gate.launch(backbone, [self.moods[backbone]] * len(canvases))
 
         def paint() -> list[Tensor]:
             finish()
-            return [torch.tensor(self.colors[backbone])[:, None, None].expand(2, 224, 224)] * len(lightness)
+            return [torch.tensor(self.colors[backbone])[:, None, None].expand(2, 224, 224)] * len(canvases)
 
         return paint
 
@@ -58,7 +60,9 @@ class Studio:
     photo: bytes
     """A PNG of 160×120 pixels."""
 
-    def colorize(self, choice: BackboneChoice = MOBILENET, data: bytes | None = None) -> Coloring:
+    def colorize(
+        self, choice: BackboneChoice = MOBILENET, data: bytes | None = None, hints: Tensor | None = None
+    ) -> Coloring:
         """Sends the photograph, or another, off."""
-        order = Order(choice, ImageFormat.PNG, quality=90, saturation=1.0)
+        order = Order(choice, ImageFormat.PNG, quality=90, saturation=1.0, hints=hints)
         return asyncio.create_task(self.engine.colorize(self.photo if data is None else data, order))

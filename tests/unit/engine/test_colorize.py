@@ -78,6 +78,19 @@ async def test_a_single_choice_runs_its_network_alone(colorize: Colorize, device
     assert ran(device) == [(RESNET, 1)]
 
 
+async def test_hints_reach_the_device_behind_the_lightness(
+    studio: Studio, painter: Painter, device: GatedDevice
+) -> None:
+    device.open()
+    hints = torch.rand(3, 224, 224)
+    await studio.colorize()
+    await studio.colorize(hints=hints)
+    without, hinted = painter.seen
+    assert (without.shape, hinted.shape) == ((1, 224, 224), (4, 224, 224))
+    assert torch.equal(hinted[:1], without)
+    assert torch.equal(hinted[1:], hints)
+
+
 async def test_each_half_of_a_blend_is_batched_with_other_requests(
     colorize: Colorize, batcher: Batcher, device: GatedDevice
 ) -> None:

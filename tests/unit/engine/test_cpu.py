@@ -24,6 +24,17 @@ def test_results_come_in_order_and_equal_single_ones(device: CpuDevice, lightnes
         torch.testing.assert_close(device.launch("mobilenet_v2", [one])()[0], ab, atol=0.01, rtol=0)
 
 
+def test_pictures_with_hints_and_without_share_a_batch(second_colorizer: Colorizer, lightness: list[Tensor]) -> None:
+    device = CpuDevice({"mobilenet_v2": second_colorizer}, "float32", threads=1)
+    hints = torch.zeros(3, 224, 224)
+    hints[:, 100:109, 100:109] = torch.tensor([60.0, 40.0, 1.0]).view(3, 1, 1)
+    hinted = torch.cat((lightness[1], hints))
+    answers = device.launch("mobilenet_v2", [lightness[0], hinted, lightness[2]])()
+    expected = [second_colorizer.predict(one[None]) for one in lightness]
+    expected[1] = second_colorizer.predict(lightness[1][None], hints[None])
+    torch.testing.assert_close(torch.stack(answers), torch.cat(expected), atol=0.01, rtol=0)
+
+
 def test_two_may_be_launched_before_the_first_is_collected(device: CpuDevice, lightness: list[Tensor]) -> None:
     """None of it is computed before its turn, so this needs no more memory than one."""
     first, second = (device.launch("mobilenet_v2", [one]) for one in lightness[:2])
@@ -74,7 +85,7 @@ def test_warm_up_runs_and_times_every_bucket_of_every_backbone(
     device = CpuDevice({"mobilenet_v2": mobilenet_colorizer, "resnet101": mobilenet_colorizer}, "float32", threads=1)
     ran: list[int] = []
 
-    def run(_colorizer: object, lightness: Tensor) -> Tensor:
+    def run(_colorizer: object, lightness: Tensor, _hints: Tensor | None) -> Tensor:
         ran.append(len(lightness))
         return torch.zeros(len(lightness), 2, 224, 224)
 

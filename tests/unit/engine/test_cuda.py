@@ -140,25 +140,30 @@ SCHEDULES = [
 
 
 class Tint(nn.Module):
-    """In the network's place: a* and b* are multiples of L*, so that every answer tells what it was made of."""
+    """In the network's place: a* and b* are multiples of L*, so that every answer tells what it was made of.
 
-    def __init__(self, factor: float) -> None:
+    Hinted a* is added to a*.
+    """
+
+    def __init__(self, factor: float, takes_hints: bool) -> None:
         super().__init__()
+        self.takes_hints = takes_hints
         self.factor = factor
         self.ran: list[int] = []
         self.fits = 1000
 
-    def forward(self, lightness: Tensor) -> Tensor:
-        if len(lightness) > self.fits:
+    def forward(self, canvases: Tensor) -> Tensor:
+        if len(canvases) > self.fits:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        self.ran.append(len(lightness))
-        return torch.cat((lightness * self.factor, -lightness), dim=1)
+        self.ran.append(len(canvases))
+        lightness, a = canvases[:, :1], canvases[:, 1:2]
+        return torch.cat((lightness * self.factor + a, -lightness), dim=1)
 
 
 @pytest.fixture
 def tints(monkeypatch: pytest.MonkeyPatch, mobilenet_colorizer: Colorizer) -> dict[str, Tint]:
     """Stands in for the networks "left" and "right"."""
-    tints = {"left": Tint(0.5), "right": Tint(2)}
+    tints = {"left": Tint(0.5, takes_hints=True), "right": Tint(2, takes_hints=False)}
     made = itertools.cycle(tints.values())
     monkeypatch.setattr("service.engine.cuda.MixedColorizer", lambda _colorizer, _dtype: next(made))
     return tints
@@ -236,6 +241,22 @@ def test_a_batch_runs_in_the_smallest_bucket_that_holds_it(
     for size in (1, 2, 3, 4):
         device.launch("right", pictures(*range(size)))()
     assert (tints["right"].ran, tints["left"].ran) == ([1, 2, 4, 4], [])
+
+
+def test_hints_are_of_their_own_picture_and_gone_with_it(make_device: Callable[[FakeCuda], CudaDevice]) -> None:
+    device = make_device(FakeCuda())
+    hinted = torch.full((4, 224, 224), 7.0)
+    for _ in range(2):  # in both slots
+        assert levels(device.launch("left", [*pictures(10), hinted])()) == [(5, -10), (10.5, -7)]
+    for _ in range(2):
+        assert levels(device.launch("left", pictures(10, 20))()) == [(5, -10), (10, -20)]
+
+
+def test_hints_for_a_network_that_takes_none_are_an_error(make_device: Callable[[FakeCuda], CudaDevice]) -> None:
+    device = make_device(FakeCuda())
+    with pytest.raises(ValueError, match="takes no hints"):
+        device.launch("right", [torch.zeros(4, 224, 224)])
+    assert levels(device.launch("right", pictures(10))()) == [(20, -10)]
 
 
 def test_an_answer_survives_the_batches_after_it(make_device: Callable[[FakeCuda], CudaDevice]) -> None:
@@ -343,6 +364,15 @@ def test_answers_are_those_of_the_colorizer(mobilenet_colorizer: Colorizer, prec
     assert {parameter.dtype for parameter in mobilenet_colorizer.parameters()} == {torch.float32}
 
 
+def test_hints_are_answered_as_the_colorizer_would(second_colorizer: Colorizer) -> None:
+    canvases = torch.rand(2, 4, 224, 224, generator=torch.Generator().manual_seed(2)) * 50
+    device = CudaDevice({"mobilenet_v2": second_colorizer}, "float32", FakeCuda())
+    device.warm_up(2)
+    answers = torch.stack(device.launch("mobilenet_v2", list(canvases))())
+    expected = second_colorizer.predict(canvases[:, :1], canvases[:, 1:])
+    torch.testing.assert_close(answers, expected, atol=1e-3, rtol=0)
+
+
 @pytest.mark.parametrize(
     ("dtype", "stem"), [(torch.float32, torch.float32), (torch.float16, torch.float16), (torch.bfloat16, torch.float32)]
 )
@@ -360,7 +390,7 @@ def test_every_convolution_gets_its_precision_and_channels_last(
             module.register_forward_hook(partial(see, name))
         if isinstance(module, nn.BatchNorm2d):
             assert module.weight.dtype == torch.float32
-    assert network(torch.rand(2, 1, 224, 224) * 100).dtype == torch.float32
+    assert network(torch.rand(2, 4, 224, 224) * 100).dtype == torch.float32
     first = [name for name in seen if name.startswith("stem." if stem is not dtype else "trunk.0.")]
     assert first
     assert all(seen[name] == (stem, True) for name in first)

@@ -35,9 +35,17 @@ ROUNDING = 2e-3
 HAS_BFLOAT16 = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-@pytest.fixture(scope="module", params=list(BackboneName))
+SECOND = {"fusion_strides": (32, 16, 8, 4), "hints": True, "confidence": True}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[*((name, {}) for name in BackboneName), (BackboneName.MOBILENET_V2, SECOND)],
+    ids=[*BackboneName, "version 2"],
+)
 def pair(request: pytest.FixtureRequest) -> tuple[Colorizer, CompiledColorizer]:
-    colorizer = build_colorizer(request.param)
+    backbone, changes = request.param
+    colorizer = build_colorizer(backbone, **changes)
     return colorizer, CompiledColorizer(colorizer, "float32")
 
 
@@ -62,6 +70,21 @@ def test_every_batch_size_answers_as_one_by_one(pair: tuple[Colorizer, CompiledC
     alone = torch.cat([compiled.predict(one[None]) for one in batch])
     for size in (5, 2, 3, 1, 4):
         assert (compiled.predict(batch[:size]) - alone[:size]).abs().max() < ROUNDING
+
+
+def test_hints_are_those_of_the_colorizer_in_every_batch_size(second_colorizer: Colorizer) -> None:
+    compiled = CompiledColorizer(second_colorizer, "float32")
+    batch, hints = lightness(5), torch.zeros(5, 3, 224, 224)
+    for row, column in enumerate((0, 50, 100)):
+        hints[row, :, 30:39, column : column + 9] = torch.tensor([40.0, -70.0, 1.0]).view(3, 1, 1)
+    answer = compiled.predict(batch, hints)
+    assert (answer - second_colorizer.predict(batch, hints)).abs().max() < ROUNDING
+    assert (answer - compiled.predict(batch)).abs().amax(dim=(1, 2, 3)).gt(0.1).tolist() == [True] * 3 + [False] * 2
+
+
+def test_hints_for_a_network_that_takes_none_are_an_error(mobilenet_colorizer: Colorizer) -> None:
+    with pytest.raises(ValueError, match="takes no hints"):
+        CompiledColorizer(mobilenet_colorizer, "float32").predict(lightness(1), torch.zeros(1, 3, 224, 224))
 
 
 def test_an_answer_stays_what_it_was_when_the_next_one_is_computed(pair: tuple[Colorizer, CompiledColorizer]) -> None:
