@@ -8,8 +8,8 @@ from torch import Tensor
 
 from service.imaging import color
 from service.network.backbones import BackboneName
-from training.data import CenterCrops
-from training.photos import open_photos
+from training.photos.crops import CenterCrops
+from training.photos.sets import open_photos
 
 _PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
 

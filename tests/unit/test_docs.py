@@ -10,8 +10,8 @@ import pytest
 from service.network.backbones import BackboneName
 from service.network.checkpoint import Checkpoint
 from service.settings import Settings
-from training.scores import Scores
-from training.tables import format_tables
+from training.measure.scores import Scores
+from training.measure.tables import format_tables
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from service.network.checkpoint import CONFIG_FILE, CheckpointConfig, save_checkpoint
 from training.errors import ExistingModelError, NoRunError, UnservableRunError
-from training.quantization import QuantizedColorizer
-from training.run import CHECKPOINT_FILE, Run
+from training.fit.quantization import QuantizedColorizer
+from training.fit.run import CHECKPOINT_FILE, Run
 
 
 def export(run_folder: Path, store: Path, version: str) -> CheckpointConfig:

@@ -15,16 +15,17 @@ from tqdm import tqdm
 
 from service.network.backbones import BackboneName, load_imagenet_weights
 from service.network.checkpoint import Checkpoint
-from service.network.colorizer import ColorizerConfig
-from training.data import CenterCrops, split_lab, training_batches
+from service.network.preprocessing import INPUT_SIZE
 from training.errors import OtherRunError, RecipeError
-from training.log import Entry, Log
-from training.photos import PhotoSet, open_photos
-from training.processes import ALONE, Processes
-from training.quantization import color_histogram
-from training.recipe import Recipe
-from training.run import CHECKPOINT_FILE, Run
-from training.selection import select
+from training.fit.log import Entry, Log
+from training.fit.processes import ALONE, Processes
+from training.fit.quantization import color_histogram
+from training.fit.recipe import Recipe
+from training.fit.run import CHECKPOINT_FILE, Run
+from training.photos.crops import CenterCrops, TrainingCrops, split_lab, training_batches
+from training.photos.faces import read_faces
+from training.photos.selection import select
+from training.photos.sets import PhotoSet, open_photos
 
 logger = logging.getLogger(__name__)
 
@@ -67,8 +68,9 @@ def fit(
 
     Raises:
         NoPhotosError: The folder holds no photographs, or none to train on.
-        PhotoSetError: It holds a packed set, or arrays, that are not whole.
-        RecipeError: Its batches cannot be divided evenly between the processes.
+        PhotoSetError: It holds a packed set, or arrays, that are not whole, or lacks the faces that the recipe weighs.
+        RecipeError: Its batches cannot be divided evenly between the processes, or it gives hints to a model that
+            takes none.
         BackboneWeightsError: No ImageNet weights for the trunk.
         CheckpointError: `initial` holds no such model.
         OtherRunError: `out` holds a run with another backbone, recipe or seed.
@@ -91,11 +93,13 @@ def fit(
     else:
         # Before the long survey, so that a missing model is soon known.
         start = None if initial is None else Checkpoint.load(initial, backbone)
+        if start and recipe.hint_share and not start.colorizer.config.hints:
+            raise RecipeError(f"the recipe gives hints, and the model in {initial} takes none")
         selection = processes.from_first(lambda: select(photo_set, out / SELECTION_FILE))
         histogram = processes.from_first(lambda: sample_histogram(photo_set, selection.train, seed))
         # A saturation was fitted to the weights of before.
         config = replace(start.config.network, saturation_gain=1.0, saturation_exponent=0.0) if start else None
-        run = Run(config or ColorizerConfig(backbone), recipe, seed, histogram)
+        run = Run(config or recipe.network(backbone), recipe, seed, histogram)
         if start is None:
             load_imagenet_weights(run.model.backbone, backbone, backbone_weights)
         else:
@@ -113,14 +117,31 @@ def fit(
     elif processes.first:
         logger.warning("too few photographs to hold some back: there will be no validation losses")
     run.distribute(processes)
-    batches = training_batches(photo_set, selection.train, recipe.batch_size, seed, run.photos_seen, recipe.film_share)
+    crops = TrainingCrops(photo_set, selection.train, seed, recipe.film_share, recipe.crop_side)
+    weights = draw_weights(photo_set, selection.train, recipe)
+    batches = training_batches(crops, weights, recipe.batch_size, run.photos_seen)
     _train(run, processes.part_of(batches), validation, out, save_every_s)
     return run
 
 
+def draw_weights(photos: PhotoSet, indices: list[int], recipe: Recipe) -> Tensor:
+    """How often each of the photographs is drawn, float64, as the recipe says of their names and faces."""
+    faces = recipe.face_weight != 1 and read_faces(photos)
+    names = [photos.name(index) for index in indices]
+    weights = torch.ones(len(names), dtype=torch.float64)
+    for place, name in enumerate(names):
+        for prefix, weight in recipe.weights.items():
+            if name.startswith(prefix):
+                weights[place] *= weight
+        if faces and name in faces:
+            weights[place] *= recipe.face_weight
+    return weights
+
+
 def sample_histogram(photos: PhotoSet, indices: list[int], seed: int) -> Tensor:
     """How often each cell of the ab plane occurs in the first crops of the seeded stream."""
-    batches = iter(training_batches(photos, indices, 16, seed, 0, 0.0))
+    crops = TrainingCrops(photos, indices, seed, 0.0, lambda _: INPUT_SIZE)
+    batches = iter(training_batches(crops, torch.ones(len(indices), dtype=torch.float64), 16, 0))
     return torch.stack([color_histogram(split_lab(next(batches)[0])[1]) for _ in range(32)]).sum(dim=0)
 
 

@@ -1,9 +1,14 @@
 """What training minimises. Predictions and targets are ab/128, (B, 2, H, W); every loss is a scalar."""
 
-from torch import Tensor
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.quantization import Rarity
+from service.imaging import color
+from service.network.preprocessing import AB_SCALE, IMAGENET_MEAN, IMAGENET_STD
+from training.fit.quantization import Rarity
 
 SMOOTH_L1_BETA = 0.05
 """Where smooth L1 goes over from a square to a straight line: 6.4 in units of a* and b*."""
@@ -43,3 +48,68 @@ def _colorfulness(ab: Tensor) -> Tensor:
     mean = flat.mean(dim=2).square().sum(dim=1)
     # The root's slope at 0 is infinite: a grey answer must still have a gradient.
     return (variance + 1e-6).sqrt() + 0.3 * (mean + 1e-6).sqrt()
+
+
+def distance(predicted: Tensor, target: Tensor) -> Tensor:
+    """Mean Euclidean distance in the ab plane: draws towards the geometric median of the plausible colours.
+
+    That is a colour that occurs where most of them agree, when their mean would be a duller one that does not.
+    """
+    # The root's slope at 0 is infinite.
+    return ((predicted - target).square().sum(dim=1) + 1e-6).sqrt().mean()
+
+
+def laplace(log_scale: Tensor, predicted: Tensor, target: Tensor) -> Tensor:
+    """Mean negative log-likelihood of the errors under Laplace distributions, less log 2; teaches `log_scale` alone.
+
+    `log_scale`: (B, 1, H, W), of `Prediction`. A pixel's two errors share one scale.
+    """
+    error = (predicted.detach() - target).abs().mean(dim=1, keepdim=True)
+    return (log_scale + error * (-log_scale).exp()).mean()
+
+
+class Perceptual(nn.Module):
+    """How different two coloured pictures look to the first stages of an ImageNet trunk.
+
+    As LPIPS without its learned weights (Zhang et al. 2018, "The Unreasonable Effectiveness of Deep Features as a
+    Perceptual Metric"): features of several depths, each made of unit length, their squared distances.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, layers: Sequence[nn.Module], bfloat16: bool) -> None:
+        """`layers`: the trunk's first; they must not learn, and they are not made part of this module."""
+        super().__init__()
+        self._layers = tuple(layers)
+        self._bfloat16 = bfloat16
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
+
+    def forward(self, lightness: Tensor, predicted: Tensor, target: Tensor) -> Tensor:
+        """`lightness`: L* (B, 1, H, W), common to both pictures."""
+        seen = self._features(self._picture(lightness, predicted))
+        with torch.no_grad():
+            true = self._features(self._picture(lightness, target))
+        differences = [(_unit(s) - _unit(t)).square().sum(dim=1).mean() for s, t in zip(seen, true, strict=True)]
+        return torch.stack(differences).sum()
+
+    def _features(self, x: Tensor) -> list[Tensor]:
+        features = []
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self._bfloat16):
+            for index, layer in enumerate(self._layers):
+                x = layer(x)
+                if index in (1, 3, 6):
+                    features.append(x)
+        return features
+
+    def _picture(self, lightness: Tensor, ab: Tensor) -> Tensor:
+        linear = color.lab_to_linear_rgb(torch.cat((lightness, ab * AB_SCALE), dim=1))
+        # sRGB's companding without its straight part near 0, where the power's slope is infinite.
+        rgb = 1.055 * linear.clamp(1e-3, 1).pow(1 / 2.4) - 0.055
+        return ((rgb - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+
+
+def _unit(features: Tensor) -> Tensor:
+    features = features.float()
+    return features / (features.square().sum(dim=1, keepdim=True) + 1e-6).sqrt()

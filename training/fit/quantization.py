@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from service.imaging import color
 from service.network.colorizer import Colorizer, ColorizerConfig
+from service.network.decoder import SKIP_STRIDES, Prediction
 from service.network.preprocessing import AB_SCALE
 
 BIN = 10.0
@@ -82,20 +83,21 @@ class QuantizedColorizer(Colorizer):
     def __init__(self, config: ColorizerConfig) -> None:
         super().__init__(config)
         self.register_buffer("bins", in_gamut_bins(), persistent=False)
-        # The last stages and tanh's head have nothing to say here.
+        # The last stages, tanh's head and the confidence have nothing to say here.
         width = config.decoder_widths[2] + config.encoder_widths[1]
         self.decoder.stages = self.decoder.stages[:3]
         del self.decoder.head
+        self.decoder.confidence = None
         self.classify = nn.Conv2d(width, len(self.bins), kernel_size=1)
 
-    def forward(self, lightness: Tensor) -> Tensor:
-        encoder_input, backbone_input = self.preprocessing(lightness)
-        *skips, encoded = self.encoder(encoder_input)
-        fused = self.fusion(encoded, self.backbone(backbone_input))
-        for stage, skip in zip(self.decoder.stages, skips[:0:-1], strict=True):
-            fused = torch.cat((stage(fused), skip), dim=1)
-        logits: Tensor = self.classify(fused)
-        return logits if self.training else self.annealed_mean(logits)
+    def forward(self, lightness: Tensor, hints: Tensor | None = None) -> Prediction:
+        fused = self.fused(lightness, hints)
+        x = fused[32]
+        for stride, stage in zip(SKIP_STRIDES, self.decoder.stages, strict=False):
+            x = torch.cat((stage(x), fused[stride]), dim=1)
+        logits: Tensor = self.classify(x)
+        # How sure it is, the classes' shares would say.
+        return Prediction(logits if self.training else self.annealed_mean(logits), None)
 
     def annealed_mean(self, logits: Tensor) -> Tensor:
         """Logits (B, Q, 56, 56) → ab/128 (B, 2, 224, 224), between the mode and the mean of the bins."""

@@ -5,7 +5,6 @@ import os
 import random
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,16 +15,19 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from service.network.backbones import BackboneName
 from service.network.colorizer import Colorizer, ColorizerConfig
-from service.network.preprocessing import INPUT_SIZE
-from training import losses
-from training.data import split_lab
-from training.processes import ALONE, Processes
-from training.quantization import QuantizedColorizer, Rarity
-from training.recipe import LossName, Recipe
+from training.fit import losses
+from training.fit.hints import simulate_hints
+from training.fit.precision import keep_float32
+from training.fit.processes import ALONE, Processes
+from training.fit.quantization import QuantizedColorizer, Rarity
+from training.fit.recipe import PERCEPTUAL_LAYERS, LossName, Recipe
+from training.photos.crops import split_lab
 
 CHECKPOINT_FILE = "checkpoint.pt"
 
 VALIDATION_BATCH = 16
+
+PERCEPTUAL_WEIGHT = 0.1
 
 
 class Run:
@@ -65,26 +67,40 @@ class Run:
         self.bfloat16 = self.device == "cuda" or torch.cpu._is_avx512_bf16_supported()
         network = QuantizedColorizer if recipe.loss is LossName.CLASSIFICATION else Colorizer
         self.model = network(config).to(memory_format=torch.channels_last).to(self.device)
-        if recipe.backbone_learning_rate == 0:
-            self.model.backbone.requires_grad_(False)
+        frozen = recipe.frozen_layers if recipe.backbone_learning_rate else len(self.model.backbone)
+        self.model.backbone[:frozen].requires_grad_(False)
         self.learner: nn.Module = self.model
         self.loss = self._loss(Rarity(histogram).to(self.device))
         average = get_ema_multi_avg_fn(recipe.ema_decay)  # type: ignore[no-untyped-call]
         self.ema = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
-        self.optimizer = torch.optim.AdamW(self._parameter_groups())
+        # After the average was copied from it: that computes in float32 throughout.
+        if self.bfloat16 and self.device == "cpu":
+            keep_float32(self.model)
+        confidence = [p for name, p in self.model.named_parameters() if name.startswith("decoder.confidence.")]
+        colors = [p for name, p in self.model.named_parameters() if not name.startswith("decoder.confidence.")]
+        self._clipped_together = [colors, confidence]
+        self.optimizer = torch.optim.AdamW(self._parameter_groups(), fused=True)
 
-    def _loss(self, rarity: Rarity) -> Callable[[Tensor, Tensor], Tensor]:
+    def _loss(self, rarity: Rarity) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """A function of L*, the predicted and the true ab/128."""
         match self.recipe.loss:
             case LossName.MSE:
-                return losses.mse
+                return lambda _, *ab: losses.mse(*ab)
             case LossName.SMOOTH_L1:
-                return losses.smooth_l1
+                return lambda _, *ab: losses.smooth_l1(*ab)
             case LossName.RARITY:
-                return partial(losses.rarity_weighted_mse, rarity=rarity)
+                return lambda _, predicted, true: losses.rarity_weighted_mse(predicted, true, rarity)
             case LossName.MOMENTS:
-                return losses.moments
+                return lambda _, *ab: losses.moments(*ab)
+            case LossName.DISTANCE:
+                return lambda _, *ab: losses.distance(*ab)
+            case LossName.PERCEPTUAL:
+                layers = list(self.model.backbone[:PERCEPTUAL_LAYERS])
+                perceptual = losses.Perceptual(layers, self.bfloat16).to(self.device)
+                return lambda lightness, *ab: losses.distance(*ab) + PERCEPTUAL_WEIGHT * perceptual(lightness, *ab)
             case LossName.CLASSIFICATION:
-                return partial(cast(QuantizedColorizer, self.model).classification_loss, rarity=rarity)
+                network = cast(QuantizedColorizer, self.model)
+                return lambda _, logits, true: network.classification_loss(logits, true, rarity)
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         """Four groups: trunk or not, decayed (matrices) or not (biases and norms)."""
@@ -115,31 +131,38 @@ class Run:
         self.learner = processes.wrap(self.model)
 
     def step(self, rgb: Tensor, lightness: Tensor) -> float:
-        """One optimizer step on uint8 sRGB (B, 3, 224, 224) seen as L* (B, 1, 224, 224); returns the loss.
+        """One optimizer step on uint8 sRGB (B, 3, H, W) seen as L* (B, 1, H, W); returns the loss of the colours.
 
-        Where the recipe says so, on a random window of them. Of several processes every one is given its part of the
-        batch; the loss is the whole batch's.
+        Of several processes every one is given its part of the batch; the loss is the whole batch's.
         """
         rng = random.Random(f"step {self.seed}-{self.photos_seen}")
         torch.manual_seed(rng.getrandbits(60) + self.processes.rank)
-        top, left = (rng.randint(0, INPUT_SIZE - self.recipe.crop_size) for _ in range(2))
-        window = (..., slice(top, top + self.recipe.crop_size), slice(left, left + self.recipe.crop_size))
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * learning_rate_factor(self.progress, self.recipe.warm_up)
-        _, target = split_lab(rgb[window].to(self.device))
+        lightness = lightness.to(self.device, memory_format=torch.channels_last)
+        _, target = split_lab(rgb.to(self.device))
+        hints = None
+        if self.recipe.hint_share:
+            hint_seed = rng.getrandbits(60) + self.processes.rank
+            hints = simulate_hints(target, self.recipe.hint_share, hint_seed)
         self.model.train()
-        if self.recipe.backbone_learning_rate == 0:
-            self.model.backbone.eval()
+        # A batch says too little of what ImageNet said enough of: its statistics stay as they are.
+        self.model.backbone.eval()
         with torch.autocast(self.device, torch.bfloat16, enabled=self.bfloat16):
-            predicted = self.learner(lightness[window].to(self.device, memory_format=torch.channels_last))
-        loss = self.loss(predicted.float(), target)
+            predicted = self.learner(lightness, hints)
+        loss = self.loss(lightness, predicted.ab.float(), target)
+        color_loss = loss.item()
+        if predicted.log_scale is not None:
+            loss = loss + losses.laplace(predicted.log_scale.float(), predicted.ab.float(), target)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
+        # Apart, or a large gradient of the confidence would make the steps of the colours smaller.
+        for parameters in self._clipped_together:
+            nn.utils.clip_grad_norm_(parameters, self.recipe.clip_norm)
         self.optimizer.step()
         self.ema.update_parameters(self.model)
         self.photos_seen += len(rgb) * self.processes.count
-        return self.processes.mean(loss.item())
+        return self.processes.mean(color_loss)
 
     @property
     def learning_rate(self) -> float:
@@ -171,9 +194,8 @@ class Run:
         for start in range(0, len(rgb), VALIDATION_BATCH):
             batch = rgb[start : start + VALIDATION_BATCH]
             lightness, target = split_lab(batch.to(self.device))
-            with torch.autocast(self.device, torch.bfloat16, enabled=self.bfloat16):
-                predicted = colorizer(lightness.contiguous(memory_format=torch.channels_last))
-            total += F.mse_loss(predicted.float(), target).item() * len(batch)
+            predicted = colorizer(lightness.contiguous(memory_format=torch.channels_last))
+            total += F.mse_loss(predicted.ab, target).item() * len(batch)
         return total / len(rgb)
 
     def judge(self, validation_loss: float) -> None:

@@ -1,8 +1,10 @@
 """Colour photographs as endless training crops and as fixed validation crops."""
 
 import logging
+import os
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -11,15 +13,23 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from service.imaging import color
+from service.imaging.kernels import lightness_of
 from service.network.preprocessing import AB_SCALE, INPUT_SIZE
 from training.errors import NoPhotosError, UnreadablePhotoError
-from training.film import film
-from training.photos import PhotoSet, resize_short_side
+from training.photos.film import film
+from training.photos.sets import PhotoSet, resize_short_side
+from training.photos.surroundings import surround
 
 logger = logging.getLogger(__name__)
 
+SURROUNDED_SHARE = 0.25
+"""Of the crops that are seen as old film saw them."""
+
 Draw = tuple[int, int]
 """(position in the endless stream, which of the chosen photographs): the position seeds the augmentation."""
+
+
+Batches = DataLoader[tuple[Tensor, Tensor]]
 
 
 def split_lab(rgb: Tensor) -> tuple[Tensor, Tensor]:
@@ -29,20 +39,25 @@ def split_lab(rgb: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class TrainingCrops(Dataset[tuple[Tensor, Tensor]]):
-    """Random crops, mirrored half of the time: uint8 sRGB (3, 224, 224) and float32 L* (1, 224, 224) in [0, 100].
+    """Random crops, mirrored half of the time: uint8 sRGB (3, S, S) and float32 L* (1, S, S) in [0, 100].
 
-    The lightness is the crop's own or, with the probability `film_share`, what old film would have made of it. Which
-    part of a photograph is seen does not depend on that share.
+    The lightness is the crop's own or, with the probability `film_share`, what old film would have made of it; some of
+    those are surrounded by a film's edge, a print's border or an album's page, which have no colours. Which part of a
+    photograph is seen does not depend on that share.
 
-    The service squeezes a whole photograph of any shape into the square, so half of the crops are large, of any
-    shape, and squeezed alike. In place of a photograph that cannot be read comes the next one that can.
+    Three in ten are of most of the photograph, squeezed into the square; the others are nearly square parts, down to
+    half of its short side. In place of a photograph that cannot be read comes the next one that can.
     """
 
-    def __init__(self, photos: PhotoSet, indices: list[int], seed: int, film_share: float) -> None:
+    def __init__(
+        self, photos: PhotoSet, indices: list[int], seed: int, film_share: float, side: Callable[[int], int]
+    ) -> None:
+        """`side`: S at a position of the stream, in pixels."""
         self.photos = photos
         self.indices = indices
         self.seed = seed
         self.film_share = film_share
+        self.side = side
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -50,23 +65,23 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor]:
         position, place = draw
         rng = random.Random(f"{self.seed}-{position}")
+        side = self.side(position)
         photo = self._read_from(place)
-        width, height = photo.size
-        side = min(width, height)
-        if rng.random() < 0.5:
-            crop_width, crop_height = rng.uniform(side, width), rng.uniform(side, height)
-        else:
-            crop_width = crop_height = side * rng.uniform(0.7, 1)
-        left, top = rng.uniform(0, width - crop_width), rng.uniform(0, height - crop_height)
-        box = (left, top, left + crop_width, top + crop_height)
-        crop = photo.resize((INPUT_SIZE, INPUT_SIZE), Image.Resampling.BICUBIC, box=box)
+        box = _crop_box(photo.width, photo.height, rng)
+        crop = photo.resize((side, side), Image.Resampling.BICUBIC, box=box)
         if rng.random() < 0.5:
             crop = ImageOps.mirror(crop)
-        rgb = _to_tensor(crop)
         if rng.random() < self.film_share:
+            if rng.random() < SURROUNDED_SHARE:
+                crop = surround(crop, rng)
             gray = torch.from_numpy(np.array(film(crop, rng)))
-            return rgb, color.gray_to_lightness(gray[None].float() / 255)
-        return rgb, color.rgb_to_lightness(rgb.float() / 255)
+            return _to_tensor(crop), color.gray_to_lightness(gray[None].float() / 255)
+        return _to_tensor(crop), torch.from_numpy(lightness_of(np.asarray(crop)))[None]
+
+    def __getitems__(self, draws: list[Draw]) -> list[tuple[Tensor, Tensor]]:
+        """A batch, in as many threads as torch computes with: Pillow and the kernels release the interpreter."""
+        with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+            return list(threads.map(self.__getitem__, draws))
 
     def _read_from(self, place: int) -> Image.Image:
         for index in (*self.indices[place:], *self.indices[:place]):
@@ -76,6 +91,17 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor]]):
                 logger.warning("%s", error)
         name = self.photos.name(self.indices[place])
         raise NoPhotosError(f"none of the {len(self.indices)} photographs can be read, {name} among them")
+
+
+def _crop_box(width: int, height: int, rng: random.Random) -> tuple[float, float, float, float]:
+    side = min(width, height)
+    if rng.random() < 0.3:
+        crop_width, crop_height = rng.uniform(side, width), rng.uniform(side, height)
+    else:
+        short, aspect = side * rng.uniform(0.5, 1), 2 ** rng.uniform(-0.25, 0.25)
+        crop_width, crop_height = min(width, short * aspect**0.5), min(height, short / aspect**0.5)
+    left, top = rng.uniform(0, width - crop_width), rng.uniform(0, height - crop_height)
+    return left, top, left + crop_width, top + crop_height
 
 
 class CenterCrops(Dataset[Tensor]):
@@ -103,36 +129,43 @@ class CenterCrops(Dataset[Tensor]):
 
 
 class EndlessShuffle(Sampler[Draw]):
-    """A new seeded permutation every epoch, for ever, from any position: what makes a run resumable."""
+    """A new seeded permutation every epoch, for ever, from any position: what makes a run resumable.
 
-    def __init__(self, size: int, seed: int, start: int) -> None:
-        self.size = size
+    An epoch draws as many as there are, each as often as its weight says, to within one (systematic resampling).
+    """
+
+    def __init__(self, weights: Tensor, seed: int, start: int) -> None:
+        """`weights`: float64 (N,), all above 0; the scale does not matter."""
+        self.ends = weights.cumsum(0) / weights.sum()
         self.seed = seed
         self.start = start
 
     def __iter__(self) -> Iterator[Draw]:
-        position = self.start
+        position, size = self.start, len(self.ends)
         while True:
-            epoch, offset = divmod(position, self.size)
-            order = torch.randperm(self.size, generator=torch.Generator().manual_seed(self.seed + epoch)).tolist()
-            for place in order[offset:]:
+            epoch, offset = divmod(position, size)
+            generator = torch.Generator().manual_seed(self.seed + epoch)
+            first = torch.rand(1, dtype=torch.float64, generator=generator)
+            drawn = torch.searchsorted(self.ends, (torch.arange(size) + first) / size).clamp(max=size - 1)
+            for place in drawn[torch.randperm(size, generator=generator)[offset:]].tolist():
                 yield position, place
                 position += 1
 
 
-def training_batches(
-    photos: PhotoSet, indices: list[int], batch_size: int, seed: int, start: int, film_share: float
-) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Endless batches of `TrainingCrops`, decoded beside the training process, from stream position `start` on.
+def training_batches(crops: TrainingCrops, weights: Tensor, batch_size: int, start: int) -> Batches:
+    """Endless batches from stream position `start` on: uint8 sRGB (B, 3, S, S) and float32 L* (B, 1, S, S).
 
-    A batch is uint8 sRGB (B, 3, 224, 224) and float32 L* (B, 1, 224, 224).
+    `weights`: see `EndlessShuffle`. On a CPU crops are made between the steps: a process of their own would take a core
+    from the step for a twentieth of its time, and the other cores would wait for that one. A GPU's steps leave the
+    processor free: there they are made beside.
     """
+    beside = os.cpu_count() or 1 if torch.cuda.is_available() else 0
     return DataLoader(
-        TrainingCrops(photos, indices, seed, film_share),
+        crops,
         batch_size=batch_size,
-        sampler=EndlessShuffle(len(indices), seed, start),
-        num_workers=1,
-        prefetch_factor=4,
+        sampler=EndlessShuffle(weights, crops.seed, start),
+        num_workers=beside,
+        prefetch_factor=4 if beside else None,
     )
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from training.archive import write_archive
 from training.errors import NoPhotosError, PhotoSetError, UnreadablePhotoError
-from training.photos import INDEX_FILE, PIXELS_FILE, SHORT_SIDE, PhotoSet, resize_short_side
+from training.photos.archive import write_archive
+from training.photos.sets import INDEX_FILE, PIXELS_FILE, SHORT_SIDE, PhotoSet, resize_short_side
 
 logger = logging.getLogger(__name__)
 

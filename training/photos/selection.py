@@ -17,9 +17,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from service.imaging import color
-from training.archive import read_archive, write_archive
 from training.errors import NoPhotosError, UnreadablePhotoError
-from training.photos import PhotoSet
+from training.photos.archive import read_archive, write_archive
+from training.photos.sets import PhotoSet
 
 logger = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ import torch
 from PIL import Image, ImageOps
 
 from service.imaging import color
-from training.archive import read_archive
 from training.errors import NoPhotosError, PhotoSetError, UnreadablePhotoError
+from training.photos.archive import read_archive
 
 SUFFIXES = {".avif", ".jpeg", ".jpg", ".png", ".webp"}
 
@@ -40,6 +40,8 @@ MIRFLICKR_SIDE = 224
 
 class PhotoSet(Protocol):
     """Photographs in a fixed order, so that an index, and with it a seed, means the same everywhere."""
+
+    folder: Path
 
     def __len__(self) -> int: ...
 

@@ -5,8 +5,8 @@ import pytest
 from service.network.checkpoint import Checkpoint
 from tests.unit.training.tiny import batch, tiny_run
 from training.errors import ExistingModelError, NoRunError, UnservableRunError
-from training.export import export
-from training.run import CHECKPOINT_FILE
+from training.fit.export import export
+from training.fit.run import CHECKPOINT_FILE
 
 
 def test_an_exported_model_is_the_average_and_says_where_it_comes_from(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from training.log import LOG_FILE, Entry, Log
+from training.fit.log import LOG_FILE, Entry, Log
 
 ENTRY = Entry(minutes=1.5, photos_seen=100, loss=0.25, validation_loss=None, learning_rate=1e-3)
 

@@ -17,15 +17,17 @@ from service.network.backbones import BackboneName, BackboneWeightsError
 from service.network.checkpoint import Checkpoint
 from tests.unit.training.tiny import tiny_recipe, tiny_run
 from training.__main__ import main
-from training.errors import OtherRunError, RecipeError
-from training.fit import fit
-from training.log import LOG_FILE
-from training.processes import Processes
-from training.recipe import Recipe
-from training.run import CHECKPOINT_FILE, Run
+from training.errors import OtherRunError, PhotoSetError, RecipeError
+from training.fit.log import LOG_FILE
+from training.fit.loop import draw_weights, fit
+from training.fit.processes import Processes
+from training.fit.recipe import Recipe
+from training.fit.run import CHECKPOINT_FILE, Run
+from training.photos.faces import FACES_FILE
+from training.photos.sets import open_photos
 
 MOBILENET = BackboneName.MOBILENET_V2
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +111,7 @@ def test_kill_9_loses_nothing_but_minutes(many_photos: Path, tmp_path: Path) -> 
         from pathlib import Path
         from service.network.backbones import BackboneName
         from tests.unit.training.tiny import tiny_recipe
-        from training.fit import fit
+        from training.fit.loop import draw_weights, fit
         recipe = tiny_recipe(**{changes!r})
         fit(BackboneName.MOBILENET_V2, Path({str(many_photos)!r}), recipe, Path({str(killed)!r}), save_every_s=0)
     """)
@@ -135,7 +137,7 @@ def test_kill_9_loses_nothing_but_minutes(many_photos: Path, tmp_path: Path) -> 
 
 def test_sigterm_saves_and_exits(photos: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "long.toml"
-    recipe.write_text("photographs = 1_000_000\nbatch_size = 4\ncrop_size = 32\n")
+    recipe.write_text("photographs = 1_000_000\nbatch_size = 4\ncrop_sizes = [{ side = 32 }]\n")
     out = tmp_path / "run"
     begin(out, photographs=1_000_000)
     command = [sys.executable, "-m", "training", "fit", "--backbone", "mobilenet_v2", "--photos", str(photos)]
@@ -184,7 +186,7 @@ def test_the_command_line_goes_from_photographs_to_a_model_and_on_from_it(
     photos: Path, trunk_weights: Path, tmp_path: Path
 ) -> None:
     recipe, store = tmp_path / "short.toml", tmp_path / "store"
-    recipe.write_text("batch_size = 2\ncrop_size = 32\n")
+    recipe.write_text("batch_size = 2\ncrop_sizes = [{ side = 32 }]\n")
     fitting = ["fit", "--backbone", "mobilenet_v2", "--photos", str(photos), "--recipe", str(recipe)]
     fitting += ["--photographs", "2"]
     first, second = str(tmp_path / "first"), str(tmp_path / "second")
@@ -218,3 +220,40 @@ def test_mistakes_are_one_clear_line(
     error = capsys.readouterr().err
     assert error.startswith(f"error: {complaint}")
     assert error.count("\n") == 1
+
+
+def test_photographs_weigh_what_the_recipe_says_of_names_and_faces(photos: Path) -> None:
+    photo_set = open_photos(photos)
+    names = [photo_set.name(index) for index in range(6)]
+    faced = photos / FACES_FILE
+    faced.write_text(
+        f"file,left,top,right,bottom\n{names[1]},0,0,0.5,0.5\n{names[1]},0.5,0,1,0.5\n{names[4]},0,0,1,1\n"
+    )
+    try:
+        recipe = Recipe(face_weight=3, weights={"4": 0.5, "5": 0.25})
+        assert draw_weights(photo_set, [1, 2, 4, 5], recipe).tolist() == [3, 1, 1.5, 0.25]
+        assert draw_weights(photo_set, [1, 2], Recipe()).tolist() == [1, 1]
+    finally:
+        faced.unlink()
+
+
+def test_a_recipe_that_weighs_faces_needs_to_know_them(photos: Path, trunk_weights: Path, tmp_path: Path) -> None:
+    recipe = tiny_recipe(face_weight=2)
+    with pytest.raises(PhotoSetError, match=r"faces\.csv does not exist"):
+        fit(MOBILENET, photos, recipe, tmp_path, backbone_weights=trunk_weights)
+
+
+def test_hints_for_a_model_that_takes_none_are_refused_before_anything_is_done(
+    photos: Path, model_store: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(RecipeError, match="takes none"):
+        fit(MOBILENET, photos, tiny_recipe(hint_share=0.5), tmp_path / "run", initial=model_store / "mobilenet_v2")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_begins_with_the_recipe_s_network(photos: Path, trunk_weights: Path, tmp_path: Path) -> None:
+    recipe = tiny_recipe(photographs=4, fusion_strides=(32, 8), hint_share=0.5, confidence=True)
+    run = fit(MOBILENET, photos, recipe, tmp_path, backbone_weights=trunk_weights)
+    assert (run.config.fusion_strides, run.config.hints, run.config.confidence) == ((32, 8), True, True)
+    again = Run.load(tmp_path / CHECKPOINT_FILE)
+    assert again.config == run.config

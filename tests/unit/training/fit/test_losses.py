@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-from training import losses
-from training.quantization import Rarity, color_histogram
+from service.network.backbones import BackboneName, build_backbone
+from training.fit import losses
+from training.fit.quantization import Rarity, color_histogram
 
 ZERO = torch.zeros(1, 2, 2, 2)
 
@@ -53,3 +54,39 @@ def test_moments_have_a_gradient_at_grey() -> None:
     losses.moments(answer, torch.full((1, 2, 4, 4), 0.3)).backward()
     assert answer.grad is not None
     assert answer.grad.isfinite().all()
+
+
+def test_distance_is_the_mean_length_in_the_ab_plane() -> None:
+    target = torch.tensor([0.3, 0.4]).view(1, 2, 1, 1).expand(1, 2, 2, 2)
+    assert losses.distance(ZERO, target).item() == pytest.approx(0.5, abs=1e-4)
+    answer = target.clone().requires_grad_(True)
+    losses.distance(answer, target).backward()
+    assert answer.grad is not None
+    assert answer.grad.isfinite().all()
+
+
+def test_laplace_is_least_where_the_scale_is_the_mean_error() -> None:
+    predicted = torch.zeros(1, 2, 1, 1, requires_grad=True)
+    target = torch.tensor([0.1, -0.3]).view(1, 2, 1, 1)
+    scales = torch.linspace(0.05, 0.6, 56)
+    values = [losses.laplace(scale.log().view(1, 1, 1, 1), predicted, target) for scale in scales]
+    assert scales[torch.stack(values).argmin()].item() == pytest.approx(0.2, abs=0.011)
+    assert not values[0].requires_grad
+
+
+def test_the_perceptual_loss_sees_colour_where_it_is_and_lets_a_grey_answer_learn() -> None:
+    trunk = build_backbone(BackboneName.MOBILENET_V2)[:7].eval().requires_grad_(False)
+    perceptual = losses.Perceptual(list(trunk), bfloat16=False)
+    lightness = torch.full((1, 1, 64, 64), 60.0)
+    lightness[..., 32:] = 0  # black, where companding is steepest
+    target = torch.zeros(1, 2, 64, 64)
+    target[:, 0, :, :16] = 0.3
+    grey = torch.zeros_like(target, requires_grad=True)
+    loss = perceptual(lightness, grey, target)
+    loss.backward()
+    assert loss > 0
+    assert perceptual(lightness, target, target) == 0
+    assert perceptual(lightness, target / 2, target) < loss
+    assert grey.grad is not None
+    assert grey.grad.isfinite().all()
+    assert grey.grad[0, 0, :, :8].mean() < 0

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from tests.unit.training.tiny import TINY, batch, tiny_recipe, tiny_run
-from training.data import training_batches
-from training.log import LOG_FILE
-from training.photos import open_photos
-from training.processes import ALONE, Processes, joined
-from training.run import CHECKPOINT_FILE, Run
+from training.fit.log import LOG_FILE
+from training.fit.processes import ALONE, Processes, joined
+from training.fit.run import CHECKPOINT_FILE, Run
+from training.photos.crops import TrainingCrops, training_batches
+from training.photos.sets import open_photos
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 def gradients(processes: Processes) -> list[Tensor]:
@@ -47,7 +47,8 @@ def test_without_torchrun_a_process_is_alone() -> None:
 
 
 def test_the_parts_of_all_processes_are_the_batches_of_one(photos: Path) -> None:
-    loader = training_batches(open_photos(photos), list(range(6)), 4, seed=0, start=8, film_share=0.0)
+    crops = TrainingCrops(open_photos(photos), list(range(6)), 0, 0.0, lambda _: 32)
+    loader = training_batches(crops, torch.ones(6, dtype=torch.float64), 4, start=8)
     parts = [itertools.islice(Processes(rank, 2).part_of(loader), 2) for rank in range(2)]
     for whole, first, second in zip(itertools.islice(loader, 2), *parts, strict=True):
         assert torch.equal(torch.cat((first[0], second[0])), whole[0])
@@ -64,10 +65,10 @@ def test_two_processes_learn_as_one(photos: Path, tmp_path: Path) -> None:
         import torch
         from pathlib import Path
         from service.network.backbones import BackboneName
-        from tests.unit.training.test_processes import gradients
+        from tests.unit.training.fit.test_processes import gradients
         from tests.unit.training.tiny import tiny_recipe
-        from training.fit import fit
-        from training.processes import joined
+        from training.fit.loop import fit
+        from training.fit.processes import joined
 
         with joined() as processes:
             photos, out = Path({str(photos)!r}), Path({str(out)!r})

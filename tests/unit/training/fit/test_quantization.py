@@ -3,7 +3,7 @@ import torch
 
 from service.network.colorizer import Colorizer
 from tests.unit.training.tiny import TINY
-from training.quantization import BIN, QuantizedColorizer, Rarity, color_histogram, in_gamut_bins
+from training.fit.quantization import BIN, QuantizedColorizer, Rarity, color_histogram, in_gamut_bins
 
 
 @pytest.fixture(scope="module")
@@ -74,5 +74,5 @@ def test_it_answers_like_every_colorizer_and_learns_from_logits(colorizer: Quant
     lightness = torch.rand(2, 1, 224, 224) * 100
     assert isinstance(colorizer, Colorizer)
     assert colorizer.predict(lightness).shape == (2, 2, 224, 224)
-    logits = QuantizedColorizer(TINY).train()(lightness)
+    logits = QuantizedColorizer(TINY).train()(lightness).ab
     assert logits.shape == (2, len(colorizer.bins), 56, 56)

@@ -2,17 +2,40 @@ from pathlib import Path
 
 import pytest
 
+from service.network.backbones import BackboneName
 from training.errors import RecipeError
-from training.recipe import RECIPES, LossName, Recipe
+from training.fit.recipe import RECIPES, LossName, Recipe
+
+NAMES = sorted(file.relative_to(RECIPES).with_suffix("").as_posix() for file in RECIPES.rglob("*.toml"))
 
 
-@pytest.mark.parametrize("name", sorted(file.stem for file in RECIPES.glob("*.toml")))
+@pytest.mark.parametrize("name", NAMES)
 def test_every_recipe_loads(name: str) -> None:
     assert Recipe.load(name).photographs > 0
 
 
 def test_there_is_a_recipe_for_every_loss() -> None:
-    assert {Recipe.load(file.stem).loss for file in RECIPES.glob("*.toml")} == set(LossName)
+    assert {Recipe.load(name).loss for name in NAMES} == set(LossName)
+
+
+def test_the_reference_recipe_is_the_published_network() -> None:
+    network = Recipe.load("mse").network(BackboneName.MOBILENET_V2)
+    assert (network.fusion_strides, network.hints, network.confidence) == ((32,), False, False)
+    second = Recipe(fusion_strides=(32, 16), hint_share=0.5, confidence=True).network(BackboneName.RESNET101)
+    assert (second.backbone, second.fusion_strides, second.hints, second.confidence) == (
+        BackboneName.RESNET101,
+        (32, 16),
+        True,
+        True,
+    )
+
+
+def test_crops_grow_between_batches_as_the_run_goes_on() -> None:
+    recipe = Recipe.model_validate(
+        {"photographs": 100, "batch_size": 8, "crop_sizes": [{"until": 0.5, "side": 128}, {"side": 224}]}
+    )
+    sides = [recipe.crop_side(position) for position in (0, 49, 55, 56, 99, 1000)]
+    assert sides == [128, 128, 128, 224, 224, 224]
 
 
 def test_a_recipe_can_be_any_file_and_be_given_other_photographs(tmp_path: Path) -> None:
@@ -33,8 +56,12 @@ def test_an_unknown_recipe_is_told_the_known_ones() -> None:
         ("sorcery = 1", "sorcery"),
         ('loss = "guess"', "loss"),
         ("batch_size = 0", "batch_size"),
-        ("crop_size = 100", "crop_size"),
-        ("crop_size = 256", "crop_size"),
+        ("crop_sizes = [{ side = 100 }]", "crop_sizes.0.side"),
+        ("crop_sizes = [{ side = 256 }]", "crop_sizes.0.side"),
+        ("crop_sizes = []", "crop_sizes"),
+        ("face_weight = 0", "face_weight"),
+        ("fusion_strides = [16]", "fusion_strides"),
+        ('loss = "perceptual"', "frozen_layers"),
         ("film_share = 1.5", "film_share"),
         ("loss = ", "Invalid value"),
     ],

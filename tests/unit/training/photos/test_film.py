@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.film import film
+from training.photos.film import film
 
 
 def test_equal_seeds_give_equal_pictures_of_the_same_size() -> None:

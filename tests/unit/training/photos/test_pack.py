@@ -6,10 +6,10 @@ import torch
 from PIL import Image
 
 from training.__main__ import main
-from training.data import CenterCrops
 from training.errors import NoPhotosError, PhotoSetError
-from training.pack import pack
-from training.photos import open_photos
+from training.photos.crops import CenterCrops
+from training.photos.pack import pack
+from training.photos.sets import open_photos
 
 
 @pytest.fixture

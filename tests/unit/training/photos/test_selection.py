@@ -6,8 +6,8 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from training.errors import NoPhotosError
-from training.photos import PhotoFolder, open_photos
-from training.selection import Selection, difference_hash, mean_chroma, select
+from training.photos.selection import Selection, difference_hash, mean_chroma, select
+from training.photos.sets import PhotoFolder, open_photos
 
 
 def picture(seed: int) -> Image.Image:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from service.imaging import color
 from training.errors import NoPhotosError, PhotoSetError, UnreadablePhotoError
-from training.photos import open_photos
+from training.photos.sets import open_photos
 
 
 def write_mirflickr(folder: Path, rgb: npt.NDArray[np.uint8], lengths: list[int]) -> None:

@@ -1,0 +1,31 @@
+"""What must stay float32 where the processor computes in bfloat16."""
+
+import torch
+from torch import Tensor, nn
+
+from service.network.colorizer import Colorizer
+
+
+def keep_float32(colorizer: Colorizer) -> None:
+    """Takes two kinds of layers of a trunk out of autocast, on the CPU.
+
+    Its first `BackboneName.float32_layers` lose their meaning in 8 bits. And for the gradients of depthwise
+    convolutions with a stride oneDNN has no bfloat16 code but its reference: 23 ms instead of 1 for one of
+    MobileNetV2's (16 crops of 160 pixels, two cores of an AMD EPYC with AVX-512, 2026-11-26).
+    """
+    for layer in colorizer.backbone[: colorizer.config.backbone.float32_layers]:
+        _keep_float32(layer)
+    for module in colorizer.backbone.modules():
+        if isinstance(module, nn.Conv2d) and module.groups > 1 and module.stride != (1, 1):
+            _keep_float32(module)
+
+
+def _keep_float32(module: nn.Module) -> None:
+    forward = module.forward
+
+    def forward_in_float32(x: Tensor) -> Tensor:
+        with torch.autocast("cpu", enabled=False):
+            answer: Tensor = forward(x.float())
+            return answer
+
+    module.forward = forward_in_float32
