@@ -1,13 +1,11 @@
 """Fits a colorizer to a set of photographs after a recipe, resumable at any moment."""
 
 import logging
-import signal
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
 
 import torch
 from torch import Tensor
@@ -21,6 +19,7 @@ from training.fit.log import Entry, Log
 from training.fit.processes import ALONE, Processes
 from training.fit.quantization import color_histogram
 from training.fit.recipe import Recipe
+from training.fit.resume import stop_requests
 from training.fit.run import CHECKPOINT_FILE, Run
 from training.photos.crops import CenterCrops, TrainingCrops, split_lab, training_batches
 from training.photos.faces import read_faces
@@ -163,7 +162,7 @@ def _train(
         bar = stack.enter_context(
             tqdm(total=run.recipe.photographs, initial=run.photos_seen, unit="photo", disable=not first)
         )
-        stop = stack.enter_context(_stop_requests())
+        stop = stack.enter_context(stop_requests())
 
         def save(validation_loss: float | None) -> None:
             nonlocal saved_at
@@ -191,16 +190,3 @@ def _train(
                 save(None)
         if window:
             save(None)
-
-
-@contextmanager
-def _stop_requests() -> Iterator[Event]:
-    """Set by SIGTERM and Ctrl-C, which end the run after the step in hand, with a checkpoint."""
-    requested = Event()
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(number, lambda _number, _frame: requested.set()) for number in numbers]
-    try:
-        yield requested
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)

@@ -6,6 +6,12 @@ from torch import Tensor, nn
 from service.network.colorizer import Colorizer
 
 
+def computes_in_bfloat16(device: str) -> bool:
+    """Whether "cuda" or "cpu" has instructions for it: processors without emulate it, slowly."""
+    # There is no public name for the question in all of the torch versions permitted.
+    return device == "cuda" or torch.cpu._is_avx512_bf16_supported()
+
+
 def keep_float32(colorizer: Colorizer) -> None:
     """Takes two kinds of layers of a trunk out of autocast, on the CPU.
 

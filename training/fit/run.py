@@ -1,7 +1,6 @@
 """One training run: everything that changes while a network learns, and its file."""
 
 import math
-import os
 import random
 from collections.abc import Callable
 from dataclasses import asdict
@@ -17,10 +16,11 @@ from service.network.backbones import BackboneName
 from service.network.colorizer import Colorizer, ColorizerConfig
 from training.fit import losses
 from training.fit.hints import simulate_hints
-from training.fit.precision import keep_float32
+from training.fit.precision import computes_in_bfloat16, keep_float32
 from training.fit.processes import ALONE, Processes
 from training.fit.quantization import QuantizedColorizer, Rarity
 from training.fit.recipe import PERCEPTUAL_LAYERS, LossName, Recipe
+from training.fit.resume import write_checkpoint
 from training.photos.crops import split_lab
 
 CHECKPOINT_FILE = "checkpoint.pt"
@@ -62,9 +62,7 @@ class Run:
         self.best_weights: dict[str, Tensor] = {}
         self.processes = ALONE
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        # Processors without it emulate bfloat16, slowly. (There is no public name for the question in all of the torch
-        # versions permitted.)
-        self.bfloat16 = self.device == "cuda" or torch.cpu._is_avx512_bf16_supported()
+        self.bfloat16 = computes_in_bfloat16(self.device)
         network = QuantizedColorizer if recipe.loss is LossName.CLASSIFICATION else Colorizer
         self.model = network(config).to(memory_format=torch.channels_last).to(self.device)
         frozen = recipe.frozen_layers if recipe.backbone_learning_rate else len(self.model.backbone)
@@ -230,12 +228,7 @@ class Run:
             "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        partial_file = file.with_suffix(".partial")
-        with partial_file.open("wb") as stream:
-            torch.save(state, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial_file.replace(file)
+        write_checkpoint(state, file)
 
     @classmethod
     def load(cls, file: Path) -> "Run":

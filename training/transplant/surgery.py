@@ -14,8 +14,11 @@ Two things stand in the way and are dealt with so:
   (a `Slot`), of which there are plenty, and the first of the bottlenecks copies the old stream there.
 
 Where units outnumber places (the last blocks, at 7×7), those that contribute least are left out and their mean goes
-into the bias. The stem and layer1 have no counterpart with ResNet's early pooling. training.distillation teaches them,
-and mends the rest.
+into the bias. The stem and layer1 have no counterpart with ResNet's early pooling. training.transplant.distillation
+teaches them, and mends the rest.
+
+Where the fusion joins the trunk to the encoder it reads the teacher's stream as a bottleneck does: from the slot that
+the layer ends with, less its offset.
 """
 
 import itertools
@@ -28,7 +31,8 @@ from torchvision.models.mobilenetv2 import InvertedResidual
 from torchvision.models.resnet import Bottleneck
 
 from service.network.colorizer import Colorizer
-from training.units import Slot, Units, fold, strongest, units_of, with_copies
+from service.network.encoder import STRIDES
+from training.transplant.units import Slot, Units, fold, strongest, units_of, with_copies
 
 PLAN: dict[str, tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]] = {
     "layer2": (((0,), (4,)), ((1, 2), (5,)), ((3,), (6,))),
@@ -114,7 +118,7 @@ class _Surgery:
 
 @torch.no_grad()
 def transplant(teacher: Colorizer, student: Colorizer, lightness: Tensor) -> dict[str, Slot]:
-    """Makes an untrained ResNet-101 colorizer begin as a MobileNetV2 one whose other widths are the same.
+    """Makes an untrained ResNet-101 colorizer begin as a MobileNetV2 one; in all else their configurations are alike.
 
     `lightness`: L* (B, 1, 224, 224) of a few dozen photographs, to find offsets and batch norm's statistics with.
 
@@ -149,8 +153,9 @@ def transplant(teacher: Colorizer, student: Colorizer, lightness: Tensor) -> dic
                 slot, free = _place_stream(surgery, units, bias, bottlenecks, slot, free, added)
         ends[name] = slot
         surgery.calibrate(layer, entry)
-    _copy_rest(teacher, student)
-    return {name: ends[name] for name in ("layer1", "layer2", "layer3")}
+    ends = {name: ends[name] for name in ("layer1", "layer2", "layer3")}
+    _copy_rest(teacher, student, ends)
+    return ends
 
 
 def _place_stream(
@@ -200,17 +205,28 @@ def _place_answer(surgery: _Surgery, units: Units, bias: Tensor, bottleneck: Bot
     )
 
 
-def _copy_rest(teacher: Colorizer, student: Colorizer) -> None:
+def _copy_rest(teacher: Colorizer, student: Colorizer, ends: dict[str, Slot]) -> None:
     student.encoder.load_state_dict(teacher.encoder.state_dict())
     student.decoder.load_state_dict(teacher.decoder.state_dict())
-    source, target = teacher.fusion.mix[0], student.fusion.mix[0]
-    assert isinstance(source, nn.Conv2d)
-    assert isinstance(target, nn.Conv2d)
-    target.weight.zero_()
-    target.weight[:, : source.in_channels] = source.weight
-    assert source.bias is not None
-    assert target.bias is not None
-    target.bias.copy_(source.bias)
+    widths = dict(zip(STRIDES, teacher.config.encoder_widths, strict=True))
+    # The last layer's answer is the teacher's as it is.
+    answer = Slot(0, torch.zeros(teacher.config.backbone.width))
+    _copy_join(teacher.fusion.mix, student.fusion.mix, widths[32], answer)
+    for stride, layer in ((4, "layer1"), (8, "layer2"), (16, "layer3")):
+        if stride in teacher.config.fusion_strides:
+            source, target = (network.fusion.joins[str(stride)] for network in (teacher, student))
+            _copy_join(source, target, widths[stride], ends[layer])
+
+
+def _copy_join(source: Any, target: Any, encoder_width: int, slot: Slot) -> None:
+    """Makes a 1×1 convolution over the encoder's map and the student's answer what the teacher's does over its own."""
+    convolution, copy = source[0], target[0]
+    from_trunk = convolution.weight[:, encoder_width:]
+    in_trunk = copy.weight[:, encoder_width:]
+    copy.weight.zero_()
+    copy.weight[:, :encoder_width] = convolution.weight[:, :encoder_width]
+    in_trunk[:, slot.channels] = from_trunk
+    copy.bias.copy_(convolution.bias - from_trunk.flatten(1) @ slot.offset)
 
 
 def _record(trunk: nn.Sequential, backbone_input: Tensor) -> tuple[dict[int, Tensor], dict[int, Tensor]]:

@@ -19,10 +19,14 @@ class Slot:
         """Where in the stream they are."""
         return slice(self.start, self.start + len(self.offset))
 
+    def stored(self, stream: Tensor) -> Tensor:
+        """MobileNetV2's stream (B, width, H, W) with the offset, cut at zero as ResNet does."""
+        return (stream + self.offset.to(stream.device).view(1, -1, 1, 1)).relu()
+
     def state(self, stream: Tensor, channels: int) -> Tensor:
-        """MobileNetV2's stream (B, width, H, W) as ResNet would hold it, (B, channels, H, W)."""
+        """The same as ResNet would hold it, (B, channels, H, W): all other channels are zero."""
         state = stream.new_zeros(len(stream), channels, *stream.shape[2:])
-        state[:, self.channels] = (stream + self.offset.view(1, -1, 1, 1)).relu()
+        state[:, self.channels] = self.stored(stream)
         return state.contiguous(memory_format=torch.channels_last)
 
 

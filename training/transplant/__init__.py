@@ -1,0 +1,1 @@
+"""A ResNet-101 made of a MobileNetV2."""
