@@ -1,4 +1,4 @@
-"""The command line of training: `python -m training {pack,fit,transplant,calibrate,evaluate,ablate,export}`."""
+"""The command line of training: `python -m training COMMAND`; `--help` tells of every command."""
 
 import argparse
 import logging
@@ -7,22 +7,33 @@ from pathlib import Path
 
 from service.network.backbones import BackboneName, BackboneWeightsError
 from service.network.checkpoint import METRICS_FILE, CheckpointError
-from training.ablation import ablate
-from training.answers import load_models
-from training.calibrate import calibrate
-from training.distillation import grow
 from training.errors import TrainingError
-from training.evaluate import evaluate, save_metrics
-from training.export import export
-from training.fit import fit
-from training.frechet import load_feature_extractor
+from training.fit.export import export
+from training.fit.loop import fit
+from training.fit.processes import joined
+from training.fit.recipe import Recipe
+from training.measure.ablation import ablate, compare, load_networks
+from training.measure.answers import load_models
+from training.measure.calibrate import calibrate
+from training.measure.canvas import Canvas
+from training.measure.evaluate import evaluate, save_metrics
+from training.measure.frechet import load_feature_extractor
+from training.measure.pictures import plot_losses
+from training.measure.served import evaluate_served, save_served
+from training.measure.tables import (
+    format_comparison,
+    format_faces,
+    format_hints,
+    format_reliability,
+    format_served,
+    format_tables,
+)
 from training.memory import return_freed_tensors
-from training.pack import pack
-from training.photos import open_photos
-from training.pictures import plot_losses
-from training.processes import joined
-from training.recipe import Recipe
-from training.tables import format_tables
+from training.photos.faces import read_faces, write_faces
+from training.photos.pack import pack
+from training.photos.sets import open_photos
+from training.transplant.loop import grow
+from training.transplant.run import Curriculum
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,6 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
     command = commands.add_parser("pack", help="write a set of photographs into one file, which needs no decoding")
     command.add_argument("photos", type=Path, metavar="DIR", help="folder of colour photographs")
     command.add_argument("--out", type=Path, required=True, help="folder of the packed set; must not hold one yet")
+    command = commands.add_parser("faces", help="find the faces in a set of photographs, for recipes that weigh them")
+    command.add_argument("photos", type=Path, metavar="DIR", help="the set's folder, to which faces.csv is written")
     command = commands.add_parser("fit", help="train a colorizer on a folder of photographs; torchrun starts several")
     command.add_argument("--backbone", type=BackboneName, choices=list(BackboneName), required=True)
     command.add_argument("--photos", type=Path, required=True, help="folder of colour photographs")
@@ -48,6 +61,14 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--pictures", type=Path, help="folder for contact sheets and loss curves")
     command.add_argument("--runs", type=Path, help="folder of the runs whose loss curves are drawn")
     command.add_argument("--save", action="store_true", help=f"keep the figures in each model's {METRICS_FILE}")
+    command = commands.add_parser("served", help="measure them on whole photographs, through the service's own code")
+    command.add_argument("--photos", type=Path, required=True, help="folder of colour photographs")
+    command.add_argument("--store", type=Path, default=Path("model_store"), help="every model below it is measured")
+    command.add_argument(
+        "--canvas", type=Canvas, choices=list(Canvas), default=Canvas.SQUARE, help="shape in which the network sees one"
+    )
+    command.add_argument("--pictures", type=Path, help="folder for contact sheets of the faces")
+    command.add_argument("--save", action="store_true", help=f"add the figures to each model's {METRICS_FILE}")
     command = commands.add_parser("calibrate", help="fit a model's saturation to a folder of photographs")
     command.add_argument("--model", type=Path, required=True, help="the model's folder")
     command.add_argument("--photos", type=Path, required=True, help="folder of colour photographs")
@@ -60,11 +81,16 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--photographs", type=int, default=5000, help="crops each is trained on")
     command.add_argument("--imagenet-weights", type=Path, help="MobileNetV2's (safetensors); default: download")
     command.add_argument("--out", type=Path, required=True, help="folder of the runs; unfinished ones are resumed")
+    command = commands.add_parser("compare", help="measure models and runs at equal colourfulness")
+    command.add_argument("networks", nargs="+", type=Path, help="folders of models, or of runs, finished or not")
+    command.add_argument("--photos", type=Path, required=True, help="folder of colour photographs")
+    command.add_argument("--faces", type=Path, help="folder of colour photographs in which faces were found")
+    command.add_argument("--imagenet-weights", type=Path, help="MobileNetV2's (safetensors); default: download")
     command = commands.add_parser("transplant", help="make a ResNet-101 model of a MobileNetV2 one")
     command.add_argument("--teacher", type=Path, required=True, help="the MobileNetV2 model's folder")
     command.add_argument("--photos", type=Path, required=True, help="folder of colour photographs")
     command.add_argument("--photographs", type=int, default=45_000, help="crops its layers are taught with")
-    command.add_argument("--out", type=Path, required=True, help="folder of the model to write")
+    command.add_argument("--out", type=Path, required=True, help="folder of run and model; resumed if unfinished")
     command.add_argument("--seed", type=int, default=0)
     command = commands.add_parser("export", help="write a run's weights to the model store")
     command.add_argument("--run", type=Path, required=True, help="the run's folder")
@@ -81,6 +107,12 @@ def main(arguments: list[str] | None = None) -> int:
                 photos = open_photos(options.photos)
                 skipped = pack(photos, options.out)
                 print(f"packed {len(photos) - skipped} photographs; {skipped} could not be read")
+            case "faces":
+                photos = open_photos(options.photos)
+                skipped = write_faces(photos)
+                faces = read_faces(photos)
+                count = sum(map(len, faces.values()))
+                print(f"found {count} faces in {len(faces)} photographs; {skipped} could not be read")
             case "fit":
                 with joined() as processes:
                     fit(
@@ -102,6 +134,8 @@ def main(arguments: list[str] | None = None) -> int:
                     options.runs,
                     options.save,
                 )
+            case "served":
+                _served(options.store, options.photos, options.canvas, options.pictures, options.save)
             case "calibrate":
                 network = calibrate(options.model, options.photos, options.ratio).network
                 print(f"saturation: gain {network.saturation_gain}, exponent {network.saturation_exponent}")
@@ -116,9 +150,15 @@ def main(arguments: list[str] | None = None) -> int:
                     load_feature_extractor(options.imagenet_weights),
                 )
                 print(format_tables(evaluation.scores))
+            case "compare":
+                extractor = load_feature_extractor(options.imagenet_weights)
+                scores = compare(load_networks(options.networks), options.photos, options.faces, extractor)
+                print(format_comparison(scores))
             case "transplant":
-                config = grow(options.teacher, options.photos, options.out, options.photographs, options.seed)
-                print(f"wrote {config.network.backbone} {config.tag}")
+                curriculum = Curriculum(options.photographs)
+                grown = grow(options.teacher, options.photos, options.out, curriculum, options.seed)
+                if grown is not None:
+                    print(f"wrote {grown.network.backbone} {grown.tag}")
             case "export":
                 config = export(options.run, options.store, options.version)
                 print(f"exported {config.network.backbone} {config.tag}")
@@ -138,9 +178,28 @@ def _evaluate(
     colorizers = {model.name: model.checkpoint.colorizer for model in models}
     evaluation = evaluate(colorizers, photos, load_feature_extractor(imagenet_weights), pictures)
     print(format_tables(evaluation.scores))
+    for row, reliability in evaluation.reliability.items():
+        print(f"\nConfidence of {row}:\n\n{format_reliability(reliability)}")
+    for row, hints in evaluation.hints.items():
+        print(f"\nHints to {row}:\n\n{format_hints(hints)}")
     if save:
         for model in models:
             save_metrics(model, evaluation)
+
+
+def _served(store: Path, photos: Path, canvas: Canvas, pictures: Path | None, save: bool) -> None:
+    models = load_models(store)
+    names = [model.name for model in models]
+    colorizers = {model.name: model.checkpoint.colorizer for model in models}
+    evaluation = evaluate_served(colorizers, photos, canvas, pictures)
+    print(f"{evaluation.photos} photographs:\n\n{format_served(evaluation.scores)}")
+    if evaluation.sources:
+        print(f"\nMean over {len(evaluation.sources)} sources:\n\n{format_served(evaluation.source_scores)}")
+    if evaluation.faces:
+        print(f"\n{format_faces(evaluation.faces)}")
+    if save:
+        for model in models:
+            save_served(model, photos, evaluation, [name for name in names if name != model.name])
 
 
 if __name__ == "__main__":

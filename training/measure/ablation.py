@@ -1,20 +1,34 @@
-"""Recipes against one another, at equal budget, from the same weights, on the same crops."""
+"""Recipes against one another: at equal budget, and at equal colourfulness."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from service.network.checkpoint import Checkpoint
 from service.network.colorizer import Colorizer
-from training.calibrate import fit_saturation
-from training.errors import UnreachableColorError
-from training.evaluate import Evaluation, evaluate
-from training.fit import fit
-from training.frechet import FeatureExtractor
-from training.recipe import Recipe
+from training.errors import NoModelsError, UnreachableColorError
+from training.fit.loop import fit
+from training.fit.recipe import Recipe
+from training.fit.run import CHECKPOINT_FILE, Run
+from training.measure.answers import GREY, with_saturation
+from training.measure.bootstrap import Bootstrap
+from training.measure.calibrate import fit_saturation
+from training.measure.canvas import Canvas
+from training.measure.evaluate import Evaluation, evaluate
+from training.measure.faces import ALL
+from training.measure.frechet import FeatureExtractor, FeatureStatistics, frechet_distance
+from training.measure.predictions import Predictions
+from training.measure.scores import Scores
+from training.measure.served import measure_faces
 
 logger = logging.getLogger(__name__)
+
+RATIOS = (0.5, 0.7, 0.85)
+"""Colourfulness, as a share of the truth's, at which networks are compared."""
 
 
 def ablate(
@@ -43,6 +57,73 @@ def ablate(
     for row, colorizer in colorizers.items():
         _calibrate(row, colorizer.eval(), validation)
     return evaluate(colorizers, validation, extractor)
+
+
+def load_networks(folders: Sequence[Path]) -> dict[str, Colorizer]:
+    """The networks of models and of runs, which may be unfinished, by the names of their folders.
+
+    Raises:
+        NoModelsError: Two folders have the same name.
+        CheckpointError: One holds neither a run nor a model, or one that cannot be loaded.
+    """
+    networks: dict[str, Colorizer] = {}
+    for folder in folders:
+        name = folder.resolve().name
+        if name in networks:
+            raise NoModelsError(f"two folders are named {name}: their rows could not be told apart")
+        run = folder / CHECKPOINT_FILE
+        networks[name] = Run.load(run).averaged().eval() if run.exists() else Checkpoint.load(folder).colorizer
+    return networks
+
+
+@torch.inference_mode()
+def compare(
+    networks: Mapping[str, Colorizer], photos: Path, faces: Path | None, extractor: FeatureExtractor | None = None
+) -> Scores:
+    """The networks at each of `RATIOS`, which a plain gain on the raw a* and b* brings about: a row of each.
+
+    `networks`: by the name of their rows, in evaluation mode, on the CPU. `photos`: for CIEDE2000 and Fréchet distance,
+    over the centre crops of `Predictions`; `faces`: a set with faces, measured as served; None: there are no figures of
+    them. A network too grey for a ratio has no row there.
+
+    Raises what `Predictions` and `measure_faces` do.
+    """
+    gained: dict[str, Colorizer] = {}
+    scores: Scores = {}
+    for name, network in networks.items():
+        predictions = Predictions(network, photos)
+        true_features = _features(extractor, (batch.truth for batch in predictions.batches))
+        grey = predictions.differences(0.0, 0.0)
+        for ratio in RATIOS:
+            gain, row = predictions.gain(0.0, ratio), f"{name} at {ratio:.2f}"
+            if gain is None:
+                logger.warning("%s is too grey for a colourfulness of %.2f of the truth's", name, ratio)
+                continue
+            gained[row] = with_saturation(network, gain, 0.0)
+            figures = {(row, ""): predictions.differences(gain, 0.0), (GREY, ""): grey}
+            bootstrap = Bootstrap({key: values.double().numpy() for key, values in figures.items()})
+            scores[row] = {
+                "gain": {"value": gain},
+                "ciede2000_ratio_to_grey": bootstrap.ratio((row, ""), (GREY, "")),
+            }
+            features = _features(extractor, (batch.deliver(gain, 0.0) for batch in predictions.batches))
+            if features is not None and true_features is not None:
+                scores[row]["frechet"] = {"value": frechet_distance(features, true_features)}
+    measured = measure_faces(gained, faces, Canvas.SQUARE) if faces is not None else {}
+    if ALL in measured:
+        for row, of_faces in measured[ALL]["scores"].items():
+            scores[row] |= {f"faces_{figure}": estimate for figure, estimate in of_faces.items()}
+    return scores
+
+
+def _features(extractor: FeatureExtractor | None, batches: Iterable[Tensor]) -> FeatureStatistics | None:
+    """Of pictures, uint8 sRGB (B, 3, 224, 224); None where there is no extractor."""
+    if extractor is None:
+        return None
+    statistics = FeatureStatistics()
+    for batch in batches:
+        statistics.add(extractor(batch))
+    return statistics
 
 
 def _calibrate(row: str, colorizer: Colorizer, validation: Path) -> None:

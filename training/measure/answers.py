@@ -1,12 +1,14 @@
 """The answers that are measured: every model of a store, the blend of two, and those that need no network."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from service.imaging.recompose import recompose
 from service.network.backbones import BackboneName
 from service.network.checkpoint import CONFIG_FILE, Checkpoint
 from service.network.colorizer import Colorizer
@@ -54,16 +56,35 @@ def load_models(store: Path) -> list[StoredModel]:
 
 @torch.inference_mode()
 def predict_raw(colorizer: Colorizer, lightness: Tensor) -> Tensor:
-    """L* (B, 1, 224, 224) → a*, b* (B, 2, 224, 224), float32, without the calibrated saturation."""
-    ab: Tensor = colorizer(lightness)
+    """L* (B, 1, H, W) → a*, b* (B, 2, H, W), float32, without the calibrated saturation."""
+    ab: Tensor = colorizer(lightness).ab
     return ab.float() * AB_SCALE
+
+
+def with_saturation(colorizer: Colorizer, gain: float, exponent: float) -> Colorizer:
+    """The same network, its weights shared, with another saturation."""
+    other = copy(colorizer)
+    other.config = replace(colorizer.config, saturation_gain=gain, saturation_exponent=exponent)
+    return other
+
+
+def deliver(lightness: Tensor, ab: Tensor) -> Tensor:
+    """The pictures as the service would deliver them, gamut handling and rounding included.
+
+    L* (B, 1, H, W), a* and b* (B, 2, H, W) → uint8 sRGB (B, 3, H, W).
+    """
+    pairs = zip(lightness, ab, strict=True)
+    return torch.stack([recompose(one_lightness[0], one_ab, 1.0).permute(2, 0, 1) for one_lightness, one_ab in pairs])
 
 
 class Answers:
     """Answers L* with the a* and b* of every row of the evaluation; `colorizers` are named by row."""
 
-    def __init__(self, colorizers: Mapping[str, Colorizer], constant: Tensor) -> None:
-        """`constant`: the a* and b* that the row `constant_mean` answers everywhere, (1, 2, 1, 1)."""
+    def __init__(self, colorizers: Mapping[str, Colorizer], constant: Tensor | None = None) -> None:
+        """`constant`: the a* and b* that the row `constant_mean` answers everywhere, (1, 2, 1, 1); None: no such row.
+
+        Colorizers of which `with_saturation` made one of the other are asked together.
+        """
         self.colorizers = colorizers
         self.constant = constant
         backbones = [colorizer.config.backbone for colorizer in colorizers.values()]
@@ -76,19 +97,24 @@ class Answers:
 
     @torch.inference_mode()
     def predict(self, lightness: Tensor) -> dict[str, Tensor]:
-        """L* (B, 1, 224, 224) → a*, b* (B, 2, 224, 224) by row, each network asked once.
+        """L* (B, 1, H, W) → a*, b* (B, 2, H, W) by row, each network asked once.
 
         Rows: each model as served; where that has a calibrated saturation, also without; `blend`, the mean of both
         variants, where the store holds one model of each and nothing else; `grey`; `constant_mean`.
         """
         rows: dict[str, Tensor] = {}
+        asked: dict[nn.Module, Tensor] = {}
         for name, colorizer in self.colorizers.items():
-            raw = predict_raw(colorizer, lightness)
+            if colorizer.decoder not in asked:
+                asked[colorizer.decoder] = predict_raw(colorizer, lightness)
+            raw = asked[colorizer.decoder]
             gain, exponent = colorizer.config.saturation_gain, colorizer.config.saturation_exponent
             rows[name] = saturate(raw, gain, exponent)
             if (gain, exponent) != (1, 0):
                 rows[f"{name} {WITHOUT_SATURATION}"] = raw
         if self.blended:
             rows[BLEND] = torch.stack([rows[name] for name in self.colorizers]).mean(dim=0)
-        grey = lightness.new_zeros(len(lightness), 2, *lightness.shape[2:])
-        return rows | {GREY: grey, CONSTANT_MEAN: grey + self.constant}
+        rows[GREY] = lightness.new_zeros(len(lightness), 2, *lightness.shape[2:])
+        if self.constant is not None:
+            rows[CONSTANT_MEAN] = rows[GREY] + self.constant
+        return rows

@@ -2,28 +2,29 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 
-from service.imaging.recompose import recompose
 from service.network.checkpoint import METRICS_FILE
 from service.network.colorizer import Colorizer
 from service.network.preprocessing import AB_SCALE
-from training.answers import BLEND, GREY, WITHOUT_SATURATION, Answers, StoredModel
-from training.data import CenterCrops, split_lab
 from training.errors import NoPhotosError
-from training.frechet import FeatureExtractor
-from training.photos import open_photos
-from training.pictures import ContactSheets
-from training.scores import TRUTH, ColorFrequencies, Scoreboard, Scores
-from training.tables import REFERENCES
+from training.measure.answers import BLEND, GREY, WITHOUT_SATURATION, Answers, StoredModel, deliver
+from training.measure.frechet import FeatureExtractor
+from training.measure.hint_curve import HintScores, measure_hints
+from training.measure.pictures import ContactSheets
+from training.measure.reliability import Reliability, measure_reliability
+from training.measure.scores import TRUTH, ColorFrequencies, Scoreboard, Scores
+from training.measure.tables import REFERENCES
+from training.photos.crops import CenterCrops, split_lab
+from training.photos.sets import open_photos
 
 BATCH_SIZE = 16
 
@@ -33,6 +34,12 @@ MIN_COLOR = 1e-3
 SHEET_PHOTOS = 60
 """Photographs on the contact sheets, spread evenly over the set."""
 
+SERVED = "served"
+"""Key of the figures of whole photographs in metrics.json."""
+
+HINT_PHOTOS = 600
+"""Of more, these are hinted at, spread evenly: every one is coloured five times."""
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -40,6 +47,10 @@ class Evaluation:
 
     photos: int
     scores: Scores
+    reliability: dict[str, Reliability]
+    """Of the networks that say how sure they are, by row."""
+    hints: dict[str, HintScores]
+    """Of the networks that take hints, by row."""
 
 
 def evaluate(
@@ -68,7 +79,7 @@ def evaluate(
     answers = Answers(colorizers, constant)
     scoreboard = Scoreboard(len(crops), frequencies.weights(), extractor)
     sheets = ContactSheets(pictures, [GREY, *answers.served, TRUTH]) if pictures is not None else None
-    shown = set(torch.linspace(0, len(crops) - 1, min(SHEET_PHOTOS, len(crops))).round().int().tolist())
+    shown = set(_spread(len(crops), SHEET_PHOTOS))
     first = 0
     for truth in _batches(crops, "measuring"):
         lightness, _ = split_lab(truth)
@@ -83,13 +94,25 @@ def evaluate(
         first += len(truth)
     if sheets is not None:
         sheets.finish()
-    return Evaluation(len(crops), scoreboard.scores())
+    reliability = {
+        row: measure_reliability(colorizer, _batches(crops, "measuring confidence"))
+        for row, colorizer in colorizers.items()
+        if colorizer.decoder.confidence is not None
+    }
+    hinted = Subset(crops, _spread(len(crops), HINT_PHOTOS))
+    hints = {
+        row: measure_hints(colorizer, _batches(hinted, "giving hints"))
+        for row, colorizer in colorizers.items()
+        if colorizer.config.hints
+    }
+    return Evaluation(len(crops), scoreboard.scores(), reliability, hints)
 
 
 def save_metrics(model: StoredModel, evaluation: Evaluation) -> None:
     """Writes the model's metrics.json: its own rows and those that are no other model's, with date and digest.
 
-    `blend_of` names the two models of the row `blend`, where there is one.
+    `blend_of` names the two models of the row `blend`, where there is one. What `evaluate_served` has measured of the
+    same weights stays.
     """
     scores = evaluation.scores
     others = [row for row in scores if row not in REFERENCES and not row.startswith(model.name)]
@@ -99,18 +122,15 @@ def save_metrics(model: StoredModel, evaluation: Evaluation) -> None:
         "photos": evaluation.photos,
         "scores": {row: figures for row, figures in scores.items() if row not in others},
     }
+    if SERVED in model.checkpoint.metrics:
+        measured[SERVED] = model.checkpoint.metrics[SERVED]
     if BLEND in scores:
         measured["blend_of"] = [row for row in scores if row not in REFERENCES and WITHOUT_SATURATION not in row]
+    if model.name in evaluation.reliability:
+        measured["reliability"] = asdict(evaluation.reliability[model.name])
+    if model.name in evaluation.hints:
+        measured["hints"] = evaluation.hints[model.name]
     (model.folder / METRICS_FILE).write_text(json.dumps(measured, indent=2) + "\n")
-
-
-def deliver(lightness: Tensor, ab: Tensor) -> Tensor:
-    """The pictures as the service would deliver them, gamut handling and rounding included.
-
-    L* (B, 1, H, W), a* and b* (B, 2, H, W) → uint8 sRGB (B, 3, H, W).
-    """
-    pairs = zip(lightness, ab, strict=True)
-    return torch.stack([recompose(one_lightness[0], one_ab, 1.0).permute(2, 0, 1) for one_lightness, one_ab in pairs])
 
 
 def _colors(crops: CenterCrops, photos: Path) -> tuple[Tensor, ColorFrequencies]:
@@ -129,5 +149,11 @@ def _colors(crops: CenterCrops, photos: Path) -> tuple[Tensor, ColorFrequencies]
     return (total / len(crops)).float(), frequencies
 
 
-def _batches(crops: CenterCrops, doing: str) -> Iterator[Tensor]:
+def _spread(count: int, wanted: int) -> list[int]:
+    """Indices of at most so many of `count` photographs, spread evenly."""
+    indices: list[int] = torch.linspace(0, count - 1, min(wanted, count)).round().int().tolist()
+    return indices
+
+
+def _batches(crops: Dataset[Tensor], doing: str) -> Iterator[Tensor]:
     return iter(tqdm(DataLoader(crops, batch_size=BATCH_SIZE, num_workers=0), desc=doing, unit="batch"))

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from training.errors import NoRunError
-from training.log import LOG_FILE
+from training.fit.log import LOG_FILE
 
 PHOTOS_A_SHEET = 10
 THUMBNAIL = 144  # pixels

@@ -9,10 +9,10 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from service.imaging import color
-from training import metrics
-from training.answers import GREY
-from training.bootstrap import Bootstrap, Estimate, Key
-from training.frechet import FeatureExtractor, FeatureStatistics, frechet_distance
+from training.measure import metrics
+from training.measure.answers import GREY
+from training.measure.bootstrap import Bootstrap, Estimate, Key
+from training.measure.frechet import FeatureExtractor, FeatureStatistics, frechet_distance
 
 ALWAYS_B = "always_b"
 TRUTH = "truth"

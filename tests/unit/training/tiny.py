@@ -25,9 +25,7 @@ def tiny_run(seed: int = 0, **changes: Any) -> Run:
     colors = torch.rand(4, 2, 64, 64, generator=torch.Generator().manual_seed(0)) - 0.5
     recipe = tiny_recipe(**changes)
     network = recipe.network(TINY.backbone)
-    config = replace(
-        TINY, fusion_strides=network.fusion_strides, hints=network.hints, confidence=network.confidence
-    )
+    config = replace(TINY, fusion_strides=network.fusion_strides, hints=network.hints, confidence=network.confidence)
     return Run(config, recipe, seed, color_histogram(colors))
 
 

@@ -1,11 +1,17 @@
 from pathlib import Path
+from shutil import copy
 
 import pytest
+from PIL import Image
 
 from service.network.checkpoint import Checkpoint, save_checkpoint
 from service.network.colorizer import Colorizer
+from tests.unit.training.tiny import tiny_run
 from training.__main__ import main
-from training.run import Run
+from training.errors import NoModelsError
+from training.fit.run import Run
+from training.measure.ablation import RATIOS, compare, load_networks
+from training.measure.answers import with_saturation
 
 
 def test_every_recipe_starts_from_the_same_model_and_gets_a_row(
@@ -19,7 +25,7 @@ def test_every_recipe_starts_from_the_same_model_and_gets_a_row(
     recipes = []
     for loss in ("mse", "classification"):
         recipes.append(tmp_path / f"{loss}.toml")
-        recipes[-1].write_text(f'loss = "{loss}"\nbatch_size = 2\ncrop_size = 64\n')
+        recipes[-1].write_text(f'loss = "{loss}"\nbatch_size = 2\ncrop_sizes = [{{ side = 64 }}]\n')
     arguments = ["ablate", *map(str, recipes), "--initial", str(tmp_path / "initial"), "--photographs", "4"]
     arguments += ["--photos", str(photos), "--validation", str(photos), "--out", str(tmp_path / "runs")]
     assert main([*arguments, "--imagenet-weights", str(trunk_weights)]) == 0
@@ -31,3 +37,56 @@ def test_every_recipe_starts_from_the_same_model_and_gets_a_row(
         assert run.photos_seen == 4
         assert run.provenance["initial"] == initial.tag
     assert Checkpoint.load(tmp_path / "initial").config == initial  # measured, not changed
+
+
+@pytest.fixture
+def two_photos(tmp_path: Path, photos: Path) -> Path:
+    """With a face in one of them, green as grass: it is looked for, but does not count."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("0.jpg", "1.png"):
+        copy(photos / name, folder)
+    (folder / "faces.csv").write_text("file,left,top,right,bottom\n1.png,0.2,0.6,0.6,0.9\n")
+    return folder
+
+
+def test_networks_are_compared_at_equal_colourfulness(two_photos: Path, mobilenet_colorizer: Colorizer) -> None:
+    twice = with_saturation(mobilenet_colorizer, 2.0, 0.5)  # which counts for nothing here
+    scores = compare({"once": mobilenet_colorizer, "twice": twice}, two_photos, two_photos)
+    assert list(scores) == [f"{name} at {ratio:.2f}" for name in ("once", "twice") for ratio in RATIOS]
+    assert scores["once at 0.70"] == scores["twice at 0.70"]
+    gains = [scores[f"once at {ratio:.2f}"]["gain"]["value"] for ratio in RATIOS]
+    assert 0 < gains[0] < gains[1] < gains[2]
+    assert "faces_chroma_ratio" not in scores["once at 0.70"]
+
+
+def test_faces_are_compared_too(two_photos: Path, mobilenet_colorizer: Colorizer) -> None:
+    Image.new("RGB", (300, 200), (200, 150, 120)).save(two_photos / "face.png")
+    with (two_photos / "faces.csv").open("a") as stream:
+        stream.write("face.png,0.2,0.2,0.6,0.8\n")
+    scores = compare({"model": mobilenet_colorizer}, two_photos, two_photos)
+    ratios = [scores[f"model at {ratio:.2f}"]["faces_chroma_ratio"]["value"] for ratio in RATIOS]
+    assert 0 < ratios[0] < ratios[1] < ratios[2]
+
+
+def test_runs_and_models_are_compared_alike(
+    tmp_path: Path,
+    two_photos: Path,
+    model_store: Path,
+    trunk_weights: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "begun").mkdir()
+    tiny_run().save(tmp_path / "begun" / "checkpoint.pt")
+    arguments = ["compare", str(tmp_path / "begun"), str(model_store / "mobilenet_v2"), "--photos", str(two_photos)]
+    assert main([*arguments, "--imagenet-weights", str(trunk_weights)]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert [line.split(" | ")[0] for line in table[2:]] == [f"| mobilenet_v2 at {ratio:.2f}" for ratio in RATIOS]
+    assert "begun is too grey" in caplog.text  # no step was made
+
+
+def test_folders_of_one_name_are_refused(tmp_path: Path, model_store: Path) -> None:
+    (tmp_path / "mobilenet_v2").mkdir()
+    with pytest.raises(NoModelsError, match="mobilenet_v2"):
+        load_networks([model_store / "mobilenet_v2", tmp_path / "mobilenet_v2"])

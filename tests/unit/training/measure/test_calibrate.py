@@ -9,12 +9,12 @@ from PIL import Image
 
 from service.network.checkpoint import Checkpoint, save_checkpoint
 from service.network.colorizer import Colorizer
-from training import metrics
-from training.calibrate import calibrate
-from training.data import CenterCrops, split_lab
 from training.errors import NoPhotosError, UnreachableColorError
-from training.evaluate import deliver
-from training.photos import open_photos
+from training.measure import metrics
+from training.measure.answers import deliver
+from training.measure.calibrate import calibrate
+from training.photos.crops import CenterCrops, split_lab
+from training.photos.sets import open_photos
 
 
 @pytest.fixture

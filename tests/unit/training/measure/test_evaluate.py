@@ -11,14 +11,15 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from service.network.checkpoint import Checkpoint, CheckpointConfig, WeightFile
 from service.network.colorizer import Colorizer
 from training.__main__ import main
-from training.answers import StoredModel, load_models
-from training.data import CenterCrops, split_lab
 from training.errors import NoModelsError, NoPhotosError, UnreadablePhotoError
-from training.evaluate import Evaluation, deliver, evaluate, save_metrics
-from training.frechet import load_feature_extractor
-from training.photos import open_photos
-from training.scores import Scores
-from training.tables import format_tables
+from training.measure.answers import StoredModel, deliver, load_models
+from training.measure.evaluate import Evaluation, evaluate, save_metrics
+from training.measure.frechet import load_feature_extractor
+from training.measure.reliability import Reliability, ReliabilityBin
+from training.measure.scores import Scores
+from training.measure.tables import format_hints, format_reliability, format_tables
+from training.photos.crops import CenterCrops, split_lab
+from training.photos.sets import open_photos
 
 
 def in_memory(colorizer: Colorizer, version: str, folder: Path) -> StoredModel:
@@ -104,7 +105,7 @@ def test_models_are_measured_as_served(scores: Scores, models: list[StoredModel]
 def test_and_also_without_their_saturation(scores: Scores, models: list[StoredModel], truth: torch.Tensor) -> None:
     lightness, target = split_lab(truth)
     with torch.inference_mode():
-        raw = models[0].checkpoint.colorizer(lightness)
+        raw = models[0].checkpoint.colorizer(lightness).ab
     row = scores[f"{models[0].name} without saturation"]
     assert row["mse"]["value"] == pytest.approx((raw - target).square().mean().item(), rel=1e-3)
 
@@ -151,6 +152,28 @@ def test_saved_figures_are_the_model_s_own(
     assert saved["photos"] == 6
     assert saved["blend_of"] == [model.name for model in models]
     assert saved["scores"] == {row: figures for row, figures in scores.items() if row != models[1].name}
+
+
+def test_confidence_and_hints_are_measured_where_there_are_any(
+    models: list[StoredModel], photos: Path, tmp_path: Path
+) -> None:
+    config = replace(models[0].checkpoint.config.network, confidence=True, hints=True)
+    newer = in_memory(Colorizer(config).eval(), "2.0.0", tmp_path)
+    evaluation = evaluate(by_name([models[0], newer]), photos)
+    assert list(evaluation.reliability) == list(evaluation.hints) == [newer.name]
+    pixels = sum(one.pixels for one in evaluation.reliability[newer.name].bins)
+    assert pixels == 6 * 224 * 224
+    save_metrics(newer, evaluation)
+    saved = json.loads((tmp_path / "metrics.json").read_text())
+    assert sum(one["pixels"] for one in saved["reliability"]["bins"]) == pixels
+    assert saved["hints"]["50"]["psnr"] == evaluation.hints[newer.name][50]["psnr"]
+
+
+def test_tables_of_confidence_and_hints() -> None:
+    table = format_reliability(Reliability([ReliabilityBin(2.0, 2.5, 30), ReliabilityBin(8.0, 7.0, 10)]))
+    assert table.splitlines()[2:] == ["| 1 | 2.00 | 2.50 |", "| 2 | 8.00 | 7.00 |", "| calibration error | | 0.62 |"]
+    table = format_hints({0: {"psnr": {"value": 24.1}}, 1: {"psnr": {"value": 25.0}, "difference": {"value": 3.21}}})
+    assert table.splitlines()[2:] == ["| 0 | 24.10 | – |", "| 1 | 25.00 | 3.2 |"]
 
 
 def test_a_store_may_hold_many(model_store: Path, tmp_path: Path, photos: Path) -> None:

@@ -8,7 +8,7 @@ import torchvision
 from scipy.linalg import sqrtm
 
 from service.network.backbones import BackboneWeightsError
-from training.frechet import FeatureStatistics, frechet_distance, load_feature_extractor
+from training.measure.frechet import FeatureStatistics, frechet_distance, load_feature_extractor
 
 
 def statistics(features: torch.Tensor) -> FeatureStatistics:

@@ -6,7 +6,7 @@ import torch
 from skimage.color import deltaE_ciede2000
 from skimage.metrics import peak_signal_noise_ratio
 
-from training import metrics
+from training.measure import metrics
 
 # Sharma, Wu and Dalal 2005, table 1: L*, a*, b* of two colours and their difference.
 SHARMA = torch.tensor(

@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from training.errors import NoRunError
-from training.pictures import ContactSheets, plot_losses
+from training.measure.pictures import ContactSheets, plot_losses
 
 HEADER = "photos_seen,loss,validation_loss,minutes\n"
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from service.imaging import color
-from training.scores import ColorFrequencies, Scoreboard, Scores
+from training.measure.scores import ColorFrequencies, Scoreboard, Scores
 
 
 @pytest.fixture(scope="module")
