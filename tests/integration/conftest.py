@@ -117,9 +117,9 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
     gate = Gate()
     predict, warm_up = CompiledColorizer.predict, CpuDevice.warm_up
 
-    def gated(colorizer: CompiledColorizer, lightness: Tensor) -> Tensor:
+    def gated(colorizer: CompiledColorizer, lightness: Tensor, hints: Tensor | None = None) -> Tensor:
         gate.pass_through(lightness)
-        return predict(colorizer, lightness)
+        return predict(colorizer, lightness, hints)
 
     def warm_up_then_gate(device: CpuDevice, max_batch_size: int) -> dict[str, dict[int, float]]:
         seconds = warm_up(device, max_batch_size)

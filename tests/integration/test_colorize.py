@@ -14,7 +14,6 @@ from torch import Tensor
 
 from service.app import create_app
 from service.engine.lifecycle import Lifecycle, Phase
-from service.network.compiled import CompiledColorizer
 from service.network.openvino_runtime import openvino
 from service.settings import Settings
 from service.telemetry.logging import JsonFormatter
@@ -291,7 +290,7 @@ def test_a_closed_service_admits_nothing_and_says_so(client: TestClient, gray_jp
 def test_an_inference_failure_is_a_500_and_never_the_grey_original(
     client: TestClient, gray_jpeg: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_self: CompiledColorizer, _lightness: Tensor) -> Tensor:
+    def fail(*_args: object) -> Tensor:
         raise RuntimeError("a secret of the inside")
 
     with monkeypatch.context() as patched:

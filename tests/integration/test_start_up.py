@@ -21,11 +21,11 @@ def test_every_bucket_of_every_backbone_has_run_before_anybody_can_connect(
     port = free_port()
     predict = CompiledColorizer.predict
 
-    def watched(colorizer: CompiledColorizer, lightness: Tensor) -> Tensor:
+    def watched(colorizer: CompiledColorizer, lightness: Tensor, hints: Tensor | None = None) -> Tensor:
         ran.append((id(colorizer), len(lightness)))
         with socket.socket() as client:
             connected.append(client.connect_ex(("127.0.0.1", port)))
-        return predict(colorizer, lightness)
+        return predict(colorizer, lightness, hints)
 
     monkeypatch.setattr(CompiledColorizer, "predict", watched)
     running = serve(model_store=full_store, max_batch_size=3, port=port)
