@@ -1,6 +1,6 @@
 """A path: one way to run the network on a CPU. Here are torch's own.
 
-Every path answers the same question, `Colorizer.predict`: L* in, a* and b* with the calibrated saturation out.
+Every path answers the same question, `Colorizer.predict`: L* in, calibrated a* and b* out.
 """
 
 import copy
@@ -18,8 +18,7 @@ from torch._inductor import config as inductor
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from service.network.colorizer import Colorizer
-from service.network.preprocessing import AB_SCALE, INPUT_SIZE
-from service.network.saturation import saturate
+from service.network.preprocessing import INPUT_SIZE
 
 
 class MissingToolError(Exception):
@@ -60,9 +59,9 @@ class Served(nn.Module):
         self.eval()
 
     def forward(self, lightness: Tensor) -> Tensor:
-        config = self.colorizer.config
-        ab: Tensor = self.colorizer(lightness).ab
-        return saturate(ab.float() * AB_SCALE, config.saturation_gain, config.saturation_exponent)
+        prediction = self.colorizer(lightness)
+        ab: Tensor = self.colorizer.calibration(prediction.raw, prediction.expected_error, lightness)
+        return ab
 
 
 def example(size: int) -> Tensor:

@@ -13,8 +13,8 @@ from service.network.colorizer import Colorizer
 from service.network.compiled import Body, Stem
 from service.network.openvino_runtime import openvino
 
-_NO_LAYERS = ("Tanh", "Multiply", "Power", "ReduceSum", "Sqrt", "Divide")
-"""The saturation: arithmetic on the answer itself, and in 8 bits of little use to anyone."""
+_NO_LAYERS = ("Tanh", "Multiply", "Power", "ReduceSum", "Sqrt", "Divide", "Atan", "GridSample", "Exp")
+"""The calibration: arithmetic on the answer itself, and in 8 bits of little use to anyone."""
 
 
 def _plain(colorizer: Colorizer, calibration: Tensor, _sizes: Sequence[int]) -> Runner:

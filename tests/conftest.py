@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 from service.app import create_app
 from service.network.backbones import BackboneName
 from service.network.checkpoint import save_checkpoint
+from service.network.chroma import ChromaMap
 from service.network.colorizer import Colorizer, ColorizerConfig
 from service.settings import Settings
 from tests.pictures import to_bytes
@@ -32,6 +33,14 @@ def build_colorizer(backbone: BackboneName, **changes: Any) -> Colorizer:
         if name.endswith("bn3.weight"):  # or a hundred random residuals add up to a saturated tanh
             torch.nn.init.constant_(parameter, 0.1)
     return colorizer.eval()
+
+
+def randomize(colorizer: Colorizer) -> None:
+    """Gives a calibrated colorizer a map that changes every colour."""
+    assert isinstance(colorizer.calibration, ChromaMap)
+    torch.manual_seed(1)
+    torch.nn.init.uniform_(colorizer.calibration.gains, 0.8, 1.6)
+    torch.nn.init.uniform_(colorizer.calibration.ceilings, 20, 60)
 
 
 @pytest.fixture(scope="session")

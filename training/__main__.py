@@ -9,17 +9,17 @@ from service.network.backbones import BackboneName, BackboneWeightsError
 from service.network.checkpoint import METRICS_FILE, CheckpointError
 from training.errors import TrainingError
 from training.fit.export import export
-from training.fit.loop import fit
+from training.fit.loop import SELECTION_FILE, fit
 from training.fit.processes import joined
 from training.fit.recipe import Recipe
 from training.measure.ablation import ablate, compare, load_networks
 from training.measure.answers import load_models
-from training.measure.calibrate import calibrate
+from training.measure.calibrate import calibrate, compare_calibrations
 from training.measure.canvas import Canvas
 from training.measure.evaluate import evaluate, save_metrics
 from training.measure.frechet import load_feature_extractor
 from training.measure.pictures import plot_losses
-from training.measure.served import evaluate_served, save_served
+from training.measure.served import ServedEvaluation, evaluate_served, save_served
 from training.measure.tables import (
     format_comparison,
     format_faces,
@@ -69,10 +69,14 @@ def main(arguments: list[str] | None = None) -> int:
     )
     command.add_argument("--pictures", type=Path, help="folder for contact sheets of the faces")
     command.add_argument("--save", action="store_true", help=f"add the figures to each model's {METRICS_FILE}")
-    command = commands.add_parser("calibrate", help="fit a model's saturation to a folder of photographs")
+    command = commands.add_parser("calibrate", help="calibrate a model's chroma with photographs")
     command.add_argument("--model", type=Path, required=True, help="the model's folder")
     command.add_argument("--photos", type=Path, required=True, help="folder of colour photographs")
+    command.add_argument("--selection", type=Path, help=f"a run's {SELECTION_FILE}: take those that it held back")
     command.add_argument("--ratio", type=float, default=1.0, help="colourfulness wanted, as a share of the truth's")
+    command.add_argument(
+        "--compare", type=Path, help="folder to measure ways of calibrating on, instead of writing one"
+    )
     command = commands.add_parser("ablate", help="train a model on with several recipes and compare them")
     command.add_argument("recipes", nargs="+", help="names of files in training/recipes/, or TOML files")
     command.add_argument("--initial", type=Path, required=True, help="folder of the model they all start from")
@@ -137,8 +141,12 @@ def main(arguments: list[str] | None = None) -> int:
             case "served":
                 _served(options.store, options.photos, options.canvas, options.pictures, options.save)
             case "calibrate":
-                network = calibrate(options.model, options.photos, options.ratio).network
-                print(f"saturation: gain {network.saturation_gain}, exponent {network.saturation_exponent}")
+                fitted_on = options.photos, options.ratio, options.selection
+                if options.compare is not None:
+                    print(_format_all(compare_calibrations(options.model, options.compare, *fitted_on)))
+                else:
+                    config = calibrate(options.model, *fitted_on)
+                    print(f"calibrated {config.network.backbone} {config.tag}")
             case "ablate":
                 evaluation = ablate(
                     options.recipes,
@@ -192,14 +200,19 @@ def _served(store: Path, photos: Path, canvas: Canvas, pictures: Path | None, sa
     names = [model.name for model in models]
     colorizers = {model.name: model.checkpoint.colorizer for model in models}
     evaluation = evaluate_served(colorizers, photos, canvas, pictures)
-    print(f"{evaluation.photos} photographs:\n\n{format_served(evaluation.scores)}")
-    if evaluation.sources:
-        print(f"\nMean over {len(evaluation.sources)} sources:\n\n{format_served(evaluation.source_scores)}")
-    if evaluation.faces:
-        print(f"\n{format_faces(evaluation.faces)}")
+    print(_format_all(evaluation))
     if save:
         for model in models:
             save_served(model, photos, evaluation, [name for name in names if name != model.name])
+
+
+def _format_all(evaluation: ServedEvaluation) -> str:
+    parts = [f"{evaluation.photos} photographs:", format_served(evaluation.scores)]
+    if evaluation.sources:
+        parts += [f"Mean over {len(evaluation.sources)} sources:", format_served(evaluation.source_scores)]
+    if evaluation.faces:
+        parts.append(format_faces(evaluation.faces))
+    return "\n\n".join(parts)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,7 @@ from torch import Tensor, nn
 from service.engine.device import as_memory_error, buckets
 from service.network.backbones import trunk_maps
 from service.network.colorizer import Colorizer, scale_hints
-from service.network.preprocessing import AB_SCALE, HINT_CHANNELS, INPUT_SIZE
-from service.network.saturation import saturate
+from service.network.preprocessing import HINT_CHANNELS, INPUT_SIZE
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +118,7 @@ class MixedColorizer(nn.Module):
 
     Under autocast the same arithmetic would convert them at each replay: its cache of converted weights must be off in
     a captured graph. Batch norms keep float32 parameters, as under autocast: they are a few numbers, and a variance
-    below 6e-8 would be 0 in float16. Preprocessing and saturation are float32.
+    below 6e-8 would be 0 in float16. Preprocessing and calibration are float32.
     """
 
     def __init__(self, colorizer: Colorizer, dtype: torch.dtype) -> None:
@@ -135,6 +134,9 @@ class MixedColorizer(nn.Module):
         self.trunk = colorizer.backbone[stem_layers:]
         self.fusion = colorizer.fusion
         self.decoder = colorizer.decoder
+        if not colorizer.config.calibrated:
+            self.decoder.confidence = None  # nobody would look at it
+        self.calibration = colorizer.calibration
         for part in (self.encoder, self.trunk, self.fusion, self.decoder):
             for module in part.modules():
                 if not isinstance(module, nn.BatchNorm2d):
@@ -158,8 +160,9 @@ class MixedColorizer(nn.Module):
         )
         features = self.stem(backbone_input.to(self._stem_dtype)).to(self._dtype)
         maps = trunk_maps(self._config.backbone, list(self.trunk), features)
-        ab = self.decoder(self.fusion(self.encoder(encoder_input.to(self._dtype)), maps)).ab
-        return saturate(ab.float() * AB_SCALE, self._config.saturation_gain, self._config.saturation_exponent)
+        prediction = self.decoder(self.fusion(self.encoder(encoder_input.to(self._dtype)), maps))
+        ab: Tensor = self.calibration(prediction.raw, prediction.expected_error, lightness)
+        return ab
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ CheckpointError
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +19,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from service.network.backbones import BackboneName
+from service.network.chroma import ChromaMap
 from service.network.colorizer import Colorizer, ColorizerConfig
 
 SHARD_BYTES = 48_000_000
@@ -26,6 +27,11 @@ SHARD_BYTES = 48_000_000
 
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.json"
+CHROMA_FILE = "chroma.safetensors"
+"""A shard of its own for the `ChromaMap`, so that a model is calibrated without its weights being written again."""
+
+_CALIBRATION = "calibration."
+"""What the names of a `ChromaMap`'s tensors begin with."""
 
 _NETWORK = TypeAdapter(ColorizerConfig)
 
@@ -127,14 +133,39 @@ def save_checkpoint(colorizer: Colorizer, folder: Path, version: str, training: 
     # Figures and shards of other weights would speak for these.
     for stale in (folder / METRICS_FILE, *folder.glob("*.safetensors")):
         stale.unlink(missing_ok=True)
-    shards = list(_shards(_stored_tensors(colorizer)))
+    stored = _stored_tensors(colorizer)
+    shards = list(_shards({name: tensor for name, tensor in stored.items() if not name.startswith(_CALIBRATION)}))
     weights = []
     for number, tensors in enumerate(shards, start=1):
         name = "model.safetensors" if len(shards) == 1 else f"model-{number:05}-of-{len(shards):05}.safetensors"
-        data = save(tensors)
-        (folder / name).write_bytes(data)
-        weights.append(WeightFile(file=name, size=len(data), sha256=hashlib.sha256(data).hexdigest()))
+        weights.append(_write_shard(folder / name, tensors))
     config = CheckpointConfig(version=version, network=colorizer.config, weights=weights, training=training)
+    if isinstance(colorizer.calibration, ChromaMap):
+        return _write_calibrated(config, colorizer.calibration, folder)
+    return _write_config(config, folder)
+
+
+def save_calibration(checkpoint: Checkpoint, folder: Path, chroma_map: ChromaMap) -> CheckpointConfig:
+    """Writes a map into the model's folder, in place of any calibration before; metrics.json is removed."""
+    # Figures of another calibration would speak for this one.
+    (folder / METRICS_FILE).unlink(missing_ok=True)
+    return _write_calibrated(checkpoint.config, chroma_map, folder)
+
+
+def _write_calibrated(config: CheckpointConfig, chroma_map: ChromaMap, folder: Path) -> CheckpointConfig:
+    shard = _write_shard(folder / CHROMA_FILE, chroma_map.state_dict(prefix=_CALIBRATION))
+    weights = [other for other in config.weights if other.file != CHROMA_FILE]
+    network = replace(config.network.uncalibrated(), calibrated=True)
+    return _write_config(config.model_copy(update={"network": network, "weights": [*weights, shard]}), folder)
+
+
+def _write_shard(file: Path, tensors: dict[str, Tensor]) -> WeightFile:
+    data = save({name: tensor.to("cpu", torch.float16).contiguous() for name, tensor in tensors.items()})
+    file.write_bytes(data)
+    return WeightFile(file=file.name, size=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+
+def _write_config(config: CheckpointConfig, folder: Path) -> CheckpointConfig:
     (folder / CONFIG_FILE).write_text(config.model_dump_json(indent=2) + "\n")
     return config
 
@@ -148,13 +179,13 @@ def _shards(tensors: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
     shard: dict[str, Tensor] = {}
     size = 0
     for name, tensor in tensors.items():
-        half = tensor.to("cpu", torch.float16).contiguous()
+        size_in_half = 2 * tensor.numel()
         # A tenth is left for the file's header.
-        if shard and size + half.nbytes > 0.9 * SHARD_BYTES:
+        if shard and size + size_in_half > 0.9 * SHARD_BYTES:
             yield shard
             shard, size = {}, 0
-        shard[name] = half
-        size += half.nbytes
+        shard[name] = tensor
+        size += size_in_half
     yield shard
 
 

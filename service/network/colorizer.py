@@ -1,16 +1,17 @@
 """The network: preprocessing, encoder, backbone, fusion and decoder wired together."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from service.network.backbones import BackboneName, build_backbone, trunk_maps
+from service.network.chroma import ChromaMap
 from service.network.decoder import SKIP_STRIDES, Decoder, Prediction
 from service.network.encoder import STRIDES, Encoder
 from service.network.fusion import Fusion
 from service.network.preprocessing import AB_SCALE, HINT_CHANNELS, Preprocessing
-from service.network.saturation import saturate
+from service.network.saturation import PowerLaw
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,18 @@ class ColorizerConfig:
     """Whether the encoder takes hints."""
     confidence: bool = False
     """Whether the decoder says how far off its colours will be."""
+    calibrated: bool = False
+    """Whether a `ChromaMap` calibrates its chroma; otherwise the two numbers of `PowerLaw` do."""
     saturation_gain: float = 1.0
     saturation_exponent: float = 0.0
 
     def __post_init__(self) -> None:
         if 32 not in self.fusion_strides or not set(self.fusion_strides) <= {32, 16, 8, 4}:
             raise ValueError(f"fusion_strides must be 32 and any of 16, 8 and 4, not {self.fusion_strides}")
+
+    def uncalibrated(self) -> "ColorizerConfig":
+        """The same network without its calibration, which was fitted to weights that will change."""
+        return replace(self, calibrated=False, saturation_gain=1.0, saturation_exponent=0.0)
 
 
 class Colorizer(nn.Module):
@@ -56,6 +63,9 @@ class Colorizer(nn.Module):
             config.decoder_widths,
             config.dropout,
             config.confidence,
+        )
+        self.calibration: ChromaMap | PowerLaw = (
+            ChromaMap() if config.calibrated else PowerLaw(config.saturation_gain, config.saturation_exponent)
         )
 
     def forward(self, lightness: Tensor, hints: Tensor | None = None) -> Prediction:
@@ -82,12 +92,13 @@ class Colorizer(nn.Module):
 
     @torch.inference_mode()
     def predict(self, lightness: Tensor, hints: Tensor | None = None) -> Tensor:
-        """L* (B, 1, H, W) in [0, 100] → a*, b* (B, 2, H, W), float32, with the calibrated saturation.
+        """L* (B, 1, H, W) in [0, 100] → a*, b* (B, 2, H, W), float32, calibrated.
 
         `hints`: as `forward`'s, but a* and b* as they are.
         """
-        ab = self(lightness, None if hints is None else scale_hints(hints)).ab
-        return saturate(ab.float() * AB_SCALE, self.config.saturation_gain, self.config.saturation_exponent)
+        prediction = self(lightness, None if hints is None else scale_hints(hints))
+        ab: Tensor = self.calibration(prediction.raw, prediction.expected_error, lightness)
+        return ab
 
 
 def scale_hints(hints: Tensor) -> Tensor:

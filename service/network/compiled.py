@@ -16,8 +16,7 @@ from service.cores import count_cores
 from service.network.backbones import trunk_maps
 from service.network.colorizer import Colorizer, scale_hints
 from service.network.openvino_runtime import FrontEndManager, TorchScriptPythonDecoder, openvino
-from service.network.preprocessing import AB_SCALE, HINT_CHANNELS, INPUT_SIZE
-from service.network.saturation import saturate
+from service.network.preprocessing import HINT_CHANNELS, INPUT_SIZE
 from service.network.subpixel import SubpixelDecoder
 
 _PRECISIONS = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
@@ -108,7 +107,7 @@ class Stem(nn.Module):
 
 
 class Body(nn.Module):
-    """Everything else, the calibrated saturation included."""
+    """Everything else, the calibration included."""
 
     def __init__(self, colorizer: Colorizer) -> None:
         super().__init__()
@@ -118,13 +117,15 @@ class Body(nn.Module):
         self.layers = nn.ModuleList(colorizer.backbone[colorizer.config.backbone.float32_layers :])
         self.fusion = colorizer.fusion
         # OpenVINO computes transposed convolutions in float32, whatever is asked for.
-        self.decoder = SubpixelDecoder(colorizer.decoder)
+        self.decoder = SubpixelDecoder(colorizer.decoder, confidence=colorizer.config.calibrated)
+        self.calibration = colorizer.calibration
 
     def forward(self, lightness: Tensor, features: Tensor, hints: Tensor | Any = None) -> Tensor:
         encoder_input, _ = self.preprocessing(lightness, scale_hints(hints) if self.config.hints else None)
         maps = trunk_maps(self.config.backbone, list(self.layers), features)
-        ab: Tensor = self.decoder(self.fusion(self.encoder(encoder_input), maps))
-        return saturate(ab * AB_SCALE, self.config.saturation_gain, self.config.saturation_exponent)
+        prediction = self.decoder(self.fusion(self.encoder(encoder_input), maps))
+        ab: Tensor = self.calibration(prediction.raw, prediction.expected_error, lightness)
+        return ab
 
 
 def _compile(

@@ -7,10 +7,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from service.network.preprocessing import AB_SCALE
+
 SKIP_STRIDES = (16, 8, 4, 2)
 """Of the maps that join the decoder's own, in its order."""
 
-_CONFIDENCE_STRIDE = 4
+CONFIDENCE_STRIDE = 4
+"""Of the decoder's map that the confidence is read from."""
+
 _CONFIDENCE_WIDTH = 32
 
 _FIRST_SCALE = -2.5
@@ -28,6 +32,16 @@ class Prediction(NamedTuple):
 
     Source: Kendall and Gal 2017, "What Uncertainties Do We Need in Bayesian Deep Learning for Computer Vision?"
     """
+
+    @property
+    def raw(self) -> Tensor:
+        """a* and b* as the network says them, before any calibration: (B, 2, H, W), float32."""
+        return self.ab.float() * AB_SCALE
+
+    @property
+    def expected_error(self) -> Tensor | None:
+        """The mean error to expect of a* and b*, in their units: (B, 1, H, W), float32."""
+        return None if self.log_scale is None else self.log_scale.float().exp() * AB_SCALE
 
 
 class Decoder(nn.Module):
@@ -67,7 +81,7 @@ class Decoder(nn.Module):
         fused, log_scale = maps[32], None
         for stride, stage in zip(SKIP_STRIDES, self.stages, strict=True):
             fused = torch.cat((stage(fused), maps[stride]), dim=1)
-            if stride == _CONFIDENCE_STRIDE and self.confidence is not None:
+            if stride == CONFIDENCE_STRIDE and self.confidence is not None:
                 log_scale = self.confidence(fused)
         return Prediction(torch.tanh(self.head(fused)), log_scale)
 
@@ -93,4 +107,4 @@ class Confidence(nn.Module):
     def forward(self, fused: Tensor) -> Tensor:
         """(B, inputs, H/4, W/4) → `Prediction.log_scale`."""
         coarse = self.layers(fused.detach())
-        return F.interpolate(coarse, scale_factor=_CONFIDENCE_STRIDE, mode="bilinear", align_corners=False)
+        return F.interpolate(coarse, scale_factor=CONFIDENCE_STRIDE, mode="bilinear", align_corners=False)

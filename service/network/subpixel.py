@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from service.network.decoder import SKIP_STRIDES, Decoder
+from service.network.decoder import CONFIDENCE_STRIDE, SKIP_STRIDES, Decoder, Prediction
 
 
 class SubpixelConvolution(nn.Module):
@@ -43,16 +43,19 @@ class SubpixelConvolution(nn.Module):
 class SubpixelDecoder(nn.Module):
     """A trained `Decoder`, for inference alone."""
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: Decoder, confidence: bool) -> None:
+        """`confidence`: whether it is asked for; the head costs what it costs."""
         super().__init__()
         transposed = [module for module in decoder.stages.modules() if isinstance(module, nn.ConvTranspose2d)]
         self.stages = nn.ModuleList(SubpixelConvolution(module, F.relu) for module in transposed)
         self.head = SubpixelConvolution(decoder.head, torch.tanh)
+        self.confidence = decoder.confidence if confidence else None
 
-    def forward(self, maps: Mapping[int, Tensor]) -> Tensor:
-        """The fused maps by stride, 32 to 2 → ab/128; see `Decoder`."""
-        fused = maps[32]
+    def forward(self, maps: Mapping[int, Tensor]) -> Prediction:
+        """See `Decoder.forward`."""
+        fused, log_scale = maps[32], None
         for stride, stage in zip(SKIP_STRIDES, self.stages, strict=True):
             fused = torch.cat((stage(fused), maps[stride]), dim=1)
-        ab: Tensor = self.head(fused)
-        return ab
+            if stride == CONFIDENCE_STRIDE and self.confidence is not None:
+                log_scale = self.confidence(fused)
+        return Prediction(self.head(fused), log_scale)

@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -96,8 +95,7 @@ def fit(
             raise RecipeError(f"the recipe gives hints, and the model in {initial} takes none")
         selection = processes.from_first(lambda: select(photo_set, out / SELECTION_FILE))
         histogram = processes.from_first(lambda: sample_histogram(photo_set, selection.train, seed))
-        # A saturation was fitted to the weights of before.
-        config = replace(start.config.network, saturation_gain=1.0, saturation_exponent=0.0) if start else None
+        config = start.config.network.uncalibrated() if start else None
         run = Run(config or recipe.network(backbone), recipe, seed, histogram)
         if start is None:
             load_imagenet_weights(run.model.backbone, backbone, backbone_weights)

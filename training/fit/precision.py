@@ -16,8 +16,7 @@ def keep_float32(colorizer: Colorizer) -> None:
     """Takes two kinds of layers of a trunk out of autocast, on the CPU.
 
     Its first `BackboneName.float32_layers` lose their meaning in 8 bits. And for the gradients of depthwise
-    convolutions with a stride oneDNN has no bfloat16 code but its reference: 23 ms instead of 1 for one of
-    MobileNetV2's (16 crops of 160 pixels, two cores of an AMD EPYC with AVX-512, 2026-11-26).
+    convolutions with a stride oneDNN has no bfloat16 code but its reference, many times slower than float32's.
     """
     for layer in colorizer.backbone[: colorizer.config.backbone.float32_layers]:
         _keep_float32(layer)

@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from service.network.backbones import BackboneName
 from service.network.colorizer import Colorizer, ColorizerConfig
+from training.errors import OtherRunError
 from training.fit import losses
 from training.fit.hints import simulate_hints
 from training.fit.precision import computes_in_bfloat16, keep_float32
@@ -232,9 +233,15 @@ class Run:
 
     @classmethod
     def load(cls, file: Path) -> "Run":
-        """Reads what `save` wrote; the file cannot run code (weights_only)."""
+        """Reads what `save` wrote; the file cannot run code (weights_only).
+
+        Raises:
+            OtherRunError: It holds another kind of run.
+        """
         with torch.serialization.safe_globals([BackboneName]):
             state = torch.load(file, map_location="cpu", weights_only=True)
+        if "recipe" not in state:
+            raise OtherRunError(f"{file.parent} holds a transplant: name another folder")
         config, recipe = ColorizerConfig(**state["config"]), Recipe.model_validate(state["recipe"])
         # Runs begun before there were validations say nothing of them.
         run = cls(config, recipe, state["seed"], state["histogram"], state.get("provenance"))

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -10,20 +9,22 @@ from torch import Tensor
 
 from service.network.checkpoint import Checkpoint
 from service.network.colorizer import Colorizer
+from service.network.saturation import PowerLaw
 from training.errors import NoModelsError, UnreachableColorError
 from training.fit.loop import fit
 from training.fit.recipe import Recipe
 from training.fit.run import CHECKPOINT_FILE, Run
-from training.measure.answers import GREY, with_saturation
+from training.measure.answers import GREY, with_calibration
 from training.measure.bootstrap import Bootstrap
-from training.measure.calibrate import fit_saturation
 from training.measure.canvas import Canvas
+from training.measure.chroma_map import fit_chroma_map
 from training.measure.evaluate import Evaluation, evaluate
 from training.measure.faces import ALL
 from training.measure.frechet import FeatureExtractor, FeatureStatistics, frechet_distance
-from training.measure.predictions import Predictions
+from training.measure.predictions import MAX_GAIN, Predictions
 from training.measure.scores import Scores
 from training.measure.served import measure_faces
+from training.photos.sets import open_photos
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +44,8 @@ def ablate(
     """Trains the model in `initial` on with each recipe, for so many photographs, and measures them all.
 
     Losses that dare more colour and losses that dare less are only comparable at one colourfulness, so each gets the
-    saturation that makes it as colourful as the truth, if there is one; the rows without saturation say what the loss
-    alone does. The first row, `start`, is the model they all start from. Every run is a folder of `out`; unfinished
+    calibration that makes it as colourful as the truth, if there is one; the rows without it say what the loss alone
+    does. The first row, `start`, is the model they all start from. Every run is a folder of `out`; unfinished
     ones are resumed.
 
     Raises what `fit` and `evaluate` do.
@@ -88,25 +89,26 @@ def compare(
 
     Raises what `Predictions` and `measure_faces` do.
     """
+    photo_set = open_photos(photos)
     gained: dict[str, Colorizer] = {}
     scores: Scores = {}
     for name, network in networks.items():
-        predictions = Predictions(network, photos)
+        predictions = Predictions(network, photo_set)
         true_features = _features(extractor, (batch.truth for batch in predictions.batches))
-        grey = predictions.differences(0.0, 0.0)
+        grey = predictions.differences(_plain(0.0))
         for ratio in RATIOS:
-            gain, row = predictions.gain(0.0, ratio), f"{name} at {ratio:.2f}"
+            gain, row = predictions.reach(_plain, ratio, MAX_GAIN), f"{name} at {ratio:.2f}"
             if gain is None:
                 logger.warning("%s is too grey for a colourfulness of %.2f of the truth's", name, ratio)
                 continue
-            gained[row] = with_saturation(network, gain, 0.0)
-            figures = {(row, ""): predictions.differences(gain, 0.0), (GREY, ""): grey}
+            gained[row] = with_calibration(network, _plain(gain))
+            figures = {(row, ""): predictions.differences(_plain(gain)), (GREY, ""): grey}
             bootstrap = Bootstrap({key: values.double().numpy() for key, values in figures.items()})
             scores[row] = {
                 "gain": {"value": gain},
                 "ciede2000_ratio_to_grey": bootstrap.ratio((row, ""), (GREY, "")),
             }
-            features = _features(extractor, (batch.deliver(gain, 0.0) for batch in predictions.batches))
+            features = _features(extractor, (batch.deliver(_plain(gain)) for batch in predictions.batches))
             if features is not None and true_features is not None:
                 scores[row]["frechet"] = {"value": frechet_distance(features, true_features)}
     measured = measure_faces(gained, faces, Canvas.SQUARE) if faces is not None else {}
@@ -126,10 +128,12 @@ def _features(extractor: FeatureExtractor | None, batches: Iterable[Tensor]) -> 
     return statistics
 
 
+def _plain(gain: float) -> PowerLaw:
+    return PowerLaw(gain, 0.0)
+
+
 def _calibrate(row: str, colorizer: Colorizer, validation: Path) -> None:
     try:
-        gain, exponent = fit_saturation(colorizer, validation, 1.0)
+        colorizer.calibration = fit_chroma_map(Predictions(colorizer, open_photos(validation)), 1.0)
     except UnreachableColorError as error:
-        logger.warning("%s stays without a saturation: %s", row, error)
-        return
-    colorizer.config = replace(colorizer.config, saturation_gain=gain, saturation_exponent=exponent)
+        logger.warning("%s stays uncalibrated: %s", row, error)

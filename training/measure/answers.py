@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from service.imaging.recompose import recompose
 from service.network.backbones import BackboneName
 from service.network.checkpoint import CONFIG_FILE, Checkpoint
+from service.network.chroma import ChromaMap
 from service.network.colorizer import Colorizer
-from service.network.preprocessing import AB_SCALE
-from service.network.saturation import saturate
+from service.network.decoder import Prediction
+from service.network.saturation import PowerLaw
 from training.errors import NoModelsError
 
 WITHOUT_SATURATION = "without saturation"
@@ -54,17 +55,11 @@ def load_models(store: Path) -> list[StoredModel]:
     return list(models.values())
 
 
-@torch.inference_mode()
-def predict_raw(colorizer: Colorizer, lightness: Tensor) -> Tensor:
-    """L* (B, 1, H, W) → a*, b* (B, 2, H, W), float32, without the calibrated saturation."""
-    ab: Tensor = colorizer(lightness).ab
-    return ab.float() * AB_SCALE
-
-
-def with_saturation(colorizer: Colorizer, gain: float, exponent: float) -> Colorizer:
-    """The same network, its weights shared, with another saturation."""
+def with_calibration(colorizer: Colorizer, calibration: ChromaMap | PowerLaw) -> Colorizer:
+    """The same network, its weights shared, with another calibration."""
     other = copy(colorizer)
-    other.config = replace(colorizer.config, saturation_gain=gain, saturation_exponent=exponent)
+    # A copy of its own: the attribute alone would change both networks.
+    other._modules = colorizer._modules | {"calibration": calibration}
     return other
 
 
@@ -83,7 +78,7 @@ class Answers:
     def __init__(self, colorizers: Mapping[str, Colorizer], constant: Tensor | None = None) -> None:
         """`constant`: the a* and b* that the row `constant_mean` answers everywhere, (1, 2, 1, 1); None: no such row.
 
-        Colorizers of which `with_saturation` made one of the other are asked together.
+        Colorizers of which `with_calibration` made one of the other are asked together.
         """
         self.colorizers = colorizers
         self.constant = constant
@@ -99,19 +94,18 @@ class Answers:
     def predict(self, lightness: Tensor) -> dict[str, Tensor]:
         """L* (B, 1, H, W) → a*, b* (B, 2, H, W) by row, each network asked once.
 
-        Rows: each model as served; where that has a calibrated saturation, also without; `blend`, the mean of both
+        Rows: each model as served; where that is calibrated, also without; `blend`, the mean of both
         variants, where the store holds one model of each and nothing else; `grey`; `constant_mean`.
         """
         rows: dict[str, Tensor] = {}
-        asked: dict[nn.Module, Tensor] = {}
+        asked: dict[nn.Module, Prediction] = {}
         for name, colorizer in self.colorizers.items():
             if colorizer.decoder not in asked:
-                asked[colorizer.decoder] = predict_raw(colorizer, lightness)
-            raw = asked[colorizer.decoder]
-            gain, exponent = colorizer.config.saturation_gain, colorizer.config.saturation_exponent
-            rows[name] = saturate(raw, gain, exponent)
-            if (gain, exponent) != (1, 0):
-                rows[f"{name} {WITHOUT_SATURATION}"] = raw
+                asked[colorizer.decoder] = colorizer(lightness)
+            prediction, calibration = asked[colorizer.decoder], colorizer.calibration
+            rows[name] = calibration(prediction.raw, prediction.expected_error, lightness)
+            if isinstance(calibration, ChromaMap) or (calibration.gain, calibration.exponent) != (1, 0):
+                rows[f"{name} {WITHOUT_SATURATION}"] = prediction.raw
         if self.blended:
             rows[BLEND] = torch.stack([rows[name] for name in self.colorizers]).mean(dim=0)
         rows[GREY] = lightness.new_zeros(len(lightness), 2, *lightness.shape[2:])

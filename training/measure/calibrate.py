@@ -1,54 +1,58 @@
-"""Fits a model's saturation, so that its pictures are as colourful as the truth."""
+"""Calibrates a model's chroma, so that its pictures are as colourful as photographs, and compares ways to do it."""
 
-import logging
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from service.network.checkpoint import CONFIG_FILE, METRICS_FILE, Checkpoint, CheckpointConfig
-from service.network.colorizer import Colorizer
+from service.network.checkpoint import Checkpoint, CheckpointConfig, save_calibration
+from service.network.chroma import ChromaMap
+from service.network.saturation import PowerLaw
 from training.errors import UnreachableColorError
+from training.measure.answers import with_calibration
+from training.measure.canvas import Canvas
+from training.measure.chroma_map import fit_chroma_map
 from training.measure.predictions import MAX_GAIN, Predictions
+from training.measure.served import ServedEvaluation, evaluate_served
+from training.photos.selection import select
+from training.photos.sets import open_photos
 
-logger = logging.getLogger(__name__)
-
-EXPONENTS = (0.0, 0.25, 0.5)
-"""Larger ones still gain a little CIEDE2000, but to the eye skies glow while fields and faces fade to grey."""
-
-
-def fit_saturation(colorizer: Colorizer, photos: Path, ratio: float) -> tuple[float, float]:
-    """The gain and the exponent with which a colorizer's pictures are as colourful as `ratio` of the truth's.
-
-    For each exponent the gain is sought at which the mean colourfulness of the pictures, as the service would deliver
-    them, is `ratio` of the truth's. Of these pairs the one with the smallest mean CIEDE2000 is taken.
-
-    Raises:
-        NoPhotosError: The folder holds no photographs, or none with any colour.
-        UnreadablePhotoError: One of them cannot be read.
-        UnreachableColorError: No gain up to 4 is enough.
-    """
-    predictions = Predictions(colorizer, photos)
-    fitted = [(gain, exponent) for exponent in EXPONENTS if (gain := predictions.gain(exponent, ratio)) is not None]
-    if not fitted:
-        raise UnreachableColorError(
-            f"its answers are almost grey: even with a gain of {MAX_GAIN} not as colourful as {ratio} of the truth"
-        )
-    differences = [predictions.differences(gain, exponent).mean().item() for gain, exponent in fitted]
-    for (gain, exponent), difference in zip(fitted, differences, strict=True):
-        logger.info("exponent %.2f, gain %.3f: CIEDE2000 %.3f", exponent, gain, difference)
-    gain, exponent = fitted[differences.index(min(differences))]
-    return round(gain, 3), exponent
+_EXPONENT = 0.5
 
 
-def calibrate(model: Path, photos: Path, ratio: float) -> CheckpointConfig:
-    """Writes the fitted saturation into a model's config.json and returns that; its metrics.json is removed.
+def calibrate(model: Path, photos: Path, ratio: float, selection: Path | None = None) -> CheckpointConfig:
+    """Fits a `ChromaMap` to a model and writes it into its folder; returns config.json, and removes metrics.json.
 
-    Raises what `fit_saturation` does, and CheckpointError where the model cannot be loaded.
+    `ratio`: colourfulness wanted, as a share of the truth's. `selection`: `SELECTION_FILE` of a run on these
+    photographs, of which those it held back are taken; None: all are.
+
+    Raises what `Predictions` and `fit_chroma_map` do, and CheckpointError where the model cannot be loaded.
     """
     checkpoint = Checkpoint.load(model)
-    gain, exponent = fit_saturation(checkpoint.colorizer, photos, ratio)
-    network = replace(checkpoint.config.network, saturation_gain=gain, saturation_exponent=exponent)
-    config = checkpoint.config.model_copy(update={"network": network})
-    # Figures of another saturation would speak for this one.
-    (model / METRICS_FILE).unlink(missing_ok=True)
-    (model / CONFIG_FILE).write_text(config.model_dump_json(indent=2) + "\n")
-    return config
+    return save_calibration(checkpoint, model, fit_chroma_map(_predictions(checkpoint, photos, selection), ratio))
+
+
+def compare_calibrations(
+    model: Path, validation: Path, photos: Path, ratio: float, selection: Path | None = None
+) -> ServedEvaluation:
+    """Measures a model with a `ChromaMap`, a power law, a plain gain and none, on whole photographs of `validation`.
+
+    All but the last are fitted as `calibrate` does. The model stays as it is.
+
+    Raises what `calibrate` and `evaluate_served` do.
+    """
+    checkpoint = Checkpoint.load(model)
+    predictions = _predictions(checkpoint, photos, selection)
+    calibrations: dict[str, ChromaMap | PowerLaw] = {"chroma map": fit_chroma_map(predictions, ratio)}
+    for name, exponent in (("power law", _EXPONENT), ("plain gain", 0.0)):
+        gain = predictions.reach(partial(PowerLaw, exponent=exponent), ratio, MAX_GAIN)
+        if gain is None:
+            raise UnreachableColorError(f"its answers are almost grey: even a gain of {MAX_GAIN} is not enough")
+        calibrations[name] = PowerLaw(gain, exponent)
+    calibrations["none"] = PowerLaw(1.0, 0.0)
+    colorizers = {name: with_calibration(checkpoint.colorizer, one) for name, one in calibrations.items()}
+    return evaluate_served(colorizers, validation, Canvas.SQUARE)
+
+
+def _predictions(checkpoint: Checkpoint, photos: Path, selection: Path | None) -> Predictions:
+    photo_set = open_photos(photos)
+    held_back = None if selection is None else select(photo_set, selection).validation
+    return Predictions(checkpoint.colorizer, photo_set, held_back)

@@ -15,6 +15,9 @@ LARGEST_AB_ERROR = 150.0
 
 _25_TO_THE_7TH = 25.0**7
 
+EXCESS_CHROMA = 25.0
+"""A pixel whose chroma is so much above the truth's glows, in units of a* and b*."""
+
 
 def squared_error(predicted: Tensor, target: Tensor) -> Tensor:
     """Mean squared error on ab/128, both ab (B, 2, H, W) → (B,)."""

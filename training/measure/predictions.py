@@ -1,8 +1,7 @@
-"""A network's answers to a set of photographs, kept to be delivered at many saturations."""
+"""A network's answers to a set of photographs, kept to be delivered with many calibrations."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from scipy.optimize import brentq
@@ -12,73 +11,89 @@ from tqdm import tqdm
 
 from service.imaging import color
 from service.network.colorizer import Colorizer
-from service.network.saturation import saturate
 from training.errors import NoPhotosError
 from training.measure import metrics
-from training.measure.answers import deliver, predict_raw
+from training.measure.answers import deliver
 from training.measure.evaluate import BATCH_SIZE
 from training.photos.crops import CenterCrops, split_lab
-from training.photos.sets import open_photos
+from training.photos.sets import PhotoSet
 
-MAX_PHOTOS = 400
-"""Of more, these are taken, spread evenly: their predictions stay in memory, 300 KB each."""
+MAX_PHOTOS = 800
+"""Of more, these are taken, spread evenly: their predictions stay in memory, 650 KB each."""
 
 MAX_GAIN = 4.0
+"""No plain gain beyond is of use to anybody."""
 
 MIN_COLORFULNESS = 1.0
 """Rounding to 8 bits alone makes about 0.1."""
 
-_TOLERANCE = 2e-3  # of the gain: less than the third digit of a colourfulness ratio
+_TOLERANCE = 2e-3  # of the parameter sought: less than the third digit of a colourfulness ratio
+
+Calibration = Callable[[Tensor, Tensor | None, Tensor], Tensor]
+"""Raw a* and b*, the error expected of them, and L* → calibrated a* and b*: see `ChromaMap.forward`."""
 
 
 @dataclass(frozen=True)
 class PredictedBatch:
-    """uint8 sRGB (B, 3, 224, 224); L* (B, 1, …) and the raw a*, b* (B, 2, …) in half precision."""
+    """uint8 sRGB (B, 3, 224, 224); L* (B, 1, …), raw a*, b* (B, 2, …), and their expected error (B, 1, …) as halves."""
 
     truth: Tensor
     lightness: Tensor
     raw: Tensor
+    expected_error: Tensor | None
+    """None: the network does not tell."""
 
-    def deliver(self, gain: float, exponent: float) -> Tensor:
-        """The pictures as the service would deliver them with this saturation, uint8 sRGB (B, 3, 224, 224)."""
-        return deliver(self.lightness.float(), saturate(self.raw.float(), gain, exponent))
+    def deliver(self, calibration: Calibration) -> Tensor:
+        """The pictures as the service would deliver them, calibrated so, uint8 sRGB (B, 3, 224, 224)."""
+        lightness = self.lightness.float()
+        expected = None if self.expected_error is None else self.expected_error.float()
+        return deliver(lightness, calibration(self.raw.float(), expected, lightness))
 
 
 class Predictions:
-    """Of the centre crops of at most `MAX_PHOTOS` photographs of a folder."""
+    """Of the centre crops of at most `MAX_PHOTOS` photographs."""
 
-    def __init__(self, colorizer: Colorizer, photos: Path) -> None:
-        """Asks the network.
+    @torch.inference_mode()
+    def __init__(self, colorizer: Colorizer, photos: PhotoSet, indices: Sequence[int] | None = None) -> None:
+        """Asks the network about the photographs at these indices of a set; None: about all.
 
         Raises:
-            NoPhotosError: The folder holds no photographs, or none with any colour.
+            NoPhotosError: There are no photographs, or none with any colour.
             UnreadablePhotoError: One of them cannot be read.
         """
-        photo_set = open_photos(photos)
-        crops = CenterCrops(photo_set, list(range(len(photo_set))))
+        crops = CenterCrops(photos, list(range(len(photos)) if indices is None else indices))
         spread = torch.linspace(0, len(crops) - 1, min(MAX_PHOTOS, len(crops))).round().int().tolist()
         self.batches = []
         for truth in tqdm(DataLoader(Subset(crops, spread), batch_size=BATCH_SIZE), desc="predicting", unit="batch"):
             lightness, _ = split_lab(truth)
-            self.batches.append(PredictedBatch(truth, lightness.half(), predict_raw(colorizer, lightness).half()))
+            prediction = colorizer(lightness)
+            expected = prediction.expected_error
+            halves = lightness.half(), prediction.raw.half(), None if expected is None else expected.half()
+            self.batches.append(PredictedBatch(truth, *halves))
         self.true_colorfulness = self._mean(lambda batch: metrics.colorfulness(batch.truth))
         if self.true_colorfulness < MIN_COLORFULNESS:
-            raise NoPhotosError(f"no photograph below {photos} has any colour to compare with")
+            raise NoPhotosError(f"no photograph of {photos.folder} has any colour to compare with")
 
-    def gain(self, exponent: float, ratio: float) -> float | None:
-        """The gain at which the pictures are as colourful as `ratio` of the truth; None: none up to `MAX_GAIN` is."""
+    def reach(self, family: Callable[[float], Calibration], ratio: float, largest: float) -> float | None:
+        """The parameter in [0, `largest`] with which the pictures are as colourful as `ratio` of the truth.
+
+        `family`: the calibration of a parameter, more colourful with a larger one. None: none is colourful enough.
+        """
         target = ratio * self.true_colorfulness
 
-        def excess(gain: float) -> float:
-            return self._mean(lambda batch: metrics.colorfulness(batch.deliver(gain, exponent))) - target
+        def excess(parameter: float) -> float:
+            calibration = family(parameter)
+            return self._mean(lambda batch: metrics.colorfulness(batch.deliver(calibration))) - target
 
-        if excess(MAX_GAIN) < 0:
+        if excess(largest) < 0:
             return None
-        return float(brentq(excess, 0, MAX_GAIN, xtol=_TOLERANCE))
+        if excess(0.0) >= 0:
+            return 0.0
+        return float(brentq(excess, 0, largest, xtol=_TOLERANCE))
 
-    def differences(self, gain: float, exponent: float) -> Tensor:
+    def differences(self, calibration: Calibration) -> Tensor:
         """CIEDE2000 between the delivered pictures and the truth, one mean a photograph: (N,)."""
-        return torch.cat([_difference(batch.deliver(gain, exponent), batch.truth) for batch in self.batches])
+        return torch.cat([_difference(batch.deliver(calibration), batch.truth) for batch in self.batches])
 
     def _mean(self, figure: Callable[[PredictedBatch], Tensor]) -> float:
         """Over photographs, of a figure that gives one number each."""

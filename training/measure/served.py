@@ -35,9 +35,6 @@ from training.photos.sets import PhotoSet, open_photos
 SOURCE_PHOTOS = 10
 """A source with fewer photographs says too little to count as much as the others."""
 
-EXCESS_CHROMA = 25.0
-"""A pixel whose chroma is so much above the truth's glows, in units of a* and b*."""
-
 
 @dataclass(frozen=True)
 class ServedPhotograph:
@@ -179,7 +176,7 @@ def _measure(photo: ServedPhotograph, figures: dict[Key, list[float]]) -> None:
         figures[row, "psnr"].append(psnr)
         figures[row, "psnr_above_grey"].append(psnr - grey_psnr)
         figures[row, "colorfulness"].append(metrics.colorfulness(rgb).item())
-        figures[row, "excess"].append((_chroma(lab) > true_chroma + EXCESS_CHROMA).float().mean().item())
+        figures[row, "excess"].append((_chroma(lab) > true_chroma + metrics.EXCESS_CHROMA).float().mean().item())
 
 
 def _scores(rows: list[str], bootstrap: Bootstrap) -> Scores:

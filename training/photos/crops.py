@@ -5,6 +5,7 @@ import os
 import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -80,8 +81,12 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitems__(self, draws: list[Draw]) -> list[tuple[Tensor, Tensor]]:
         """A batch, in as many threads as torch computes with: Pillow and the kernels release the interpreter."""
-        with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-            return list(threads.map(self.__getitem__, draws))
+        return list(self._threads.map(self.__getitem__, draws))
+
+    @cached_property
+    def _threads(self) -> ThreadPoolExecutor:
+        # Made where it is first needed: a loader's process has its own.
+        return ThreadPoolExecutor(torch.get_num_threads())
 
     def _read_from(self, place: int) -> Image.Image:
         for index in (*self.indices[place:], *self.indices[:place]):

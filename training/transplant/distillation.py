@@ -27,6 +27,9 @@ Parts = dict[str, Tensor]
 """What is minimised, a scalar each: for every layer that learns, and for `layer3`, the share of the teacher's variance
 that it does not explain; of `colors` the same, of the true ones; and `confidence`, weighted as in `fit`."""
 
+LEAST_VARIANCE = 1e-4
+"""Of ab/128, where a variance of 0.01 is usual; the streams' is about 1."""
+
 
 class Distillation(nn.Module):
     """The teacher's trunk beside the student's."""
@@ -97,7 +100,10 @@ class Distillation(nn.Module):
 
 
 def unexplained(predicted: Tensor, target: Tensor) -> Tensor:
-    """Squared error over the target's variance about its channels' means; both (B, C, H, W), the result a scalar."""
+    """Squared error over the target's variance about its channels' means; both (B, C, H, W), the result a scalar.
+
+    A variance below `LEAST_VARIANCE` counts as that: a batch of grey photographs has none.
+    """
     predicted, target = predicted.float(), target.float()
     spread = target - target.mean(dim=(0, 2, 3), keepdim=True)
-    return (predicted - target).square().sum() / spread.square().sum()
+    return (predicted - target).square().mean() / spread.square().mean().clamp(min=LEAST_VARIANCE)

@@ -95,10 +95,7 @@ def sample_lightness(photos: PhotoSet, indices: list[int], curriculum: Curriculu
 
 def _begin(teacher: Checkpoint, sample: Tensor, curriculum: Curriculum, seed: int) -> DistillationRun:
     torch.manual_seed(seed)
-    # The teacher's saturation was fitted to its own weights.
-    config = replace(
-        teacher.config.network, backbone=BackboneName.RESNET101, saturation_gain=1.0, saturation_exponent=0.0
-    )
+    config = replace(teacher.config.network.uncalibrated(), backbone=BackboneName.RESNET101)
     student = Colorizer(config)
     ends = transplant(teacher.colorizer, student, sample)
     return DistillationRun(teacher, student, ends, curriculum, seed)

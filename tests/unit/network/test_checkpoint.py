@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from service.network.backbones import BackboneName
 from service.network.checkpoint import (
@@ -16,9 +17,12 @@ from service.network.checkpoint import (
     Checkpoint,
     InvalidCheckpointError,
     MissingCheckpointError,
+    save_calibration,
     save_checkpoint,
 )
+from service.network.chroma import ChromaMap
 from service.network.colorizer import Colorizer
+from tests.conftest import build_colorizer, randomize
 
 MOBILENET = BackboneName.MOBILENET_V2
 
@@ -48,7 +52,7 @@ def replace_weights(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
     edit_config(folder, edit)
 
 
-def assert_equal_at_half_precision(loaded: Colorizer, saved: Colorizer) -> None:
+def assert_equal_at_half_precision(loaded: nn.Module, saved: nn.Module) -> None:
     for name, tensor in loaded.state_dict().items():
         if tensor.is_floating_point():
             assert torch.equal(tensor, saved.state_dict()[name].half().float()), name
@@ -85,6 +89,42 @@ def test_digest_names_weights_and_saturation(folder: Path, tmp_path: Path, mobil
     # Another saturation gives other pictures, so figures of this one are not that one's.
     vivid = replace(config.network, saturation_gain=1.5)
     assert config.model_copy(update={"network": vivid}).digest != config.digest
+
+
+def test_a_calibration_is_written_beside_the_weights(folder: Path) -> None:
+    checkpoint = Checkpoint.load(folder)
+    weights, digest = (folder / "model.safetensors").stat(), checkpoint.config.digest
+    (folder / "metrics.json").write_text(json.dumps({"digest": digest}))
+    chroma_map = ChromaMap()
+    chroma_map.gains.mul_(1.5)
+    config = save_calibration(checkpoint, folder, chroma_map)
+    calibrated = Checkpoint.load(folder)
+    assert calibrated.config == config
+    assert [shard.file for shard in config.weights] == ["model.safetensors", "chroma.safetensors"]
+    assert (folder / "model.safetensors").stat() == weights
+    assert calibrated.metrics == {}
+    assert config.digest != digest
+    assert isinstance(calibrated.colorizer.calibration, ChromaMap)
+    assert torch.equal(calibrated.colorizer.calibration.gains, chroma_map.gains)
+
+
+def test_a_calibration_takes_the_place_of_another(tmp_path: Path) -> None:
+    save_checkpoint(build_colorizer(MOBILENET, saturation_gain=2.0), tmp_path, "1.0.0", {})
+    first = save_calibration(Checkpoint.load(tmp_path), tmp_path, ChromaMap())
+    assert first.network.saturation_gain == 1.0
+    dull = ChromaMap()
+    dull.gains.mul_(0.5)
+    second = save_calibration(Checkpoint.load(tmp_path), tmp_path, dull)
+    assert [shard.file for shard in second.weights] == [shard.file for shard in first.weights]
+    assert second.digest != first.digest
+    assert_equal_at_half_precision(Checkpoint.load(tmp_path).colorizer.calibration, dull)
+
+
+def test_a_calibrated_model_is_saved_whole(tmp_path: Path) -> None:
+    colorizer = build_colorizer(MOBILENET, calibrated=True)
+    randomize(colorizer)
+    save_checkpoint(colorizer, tmp_path, "1.0.0", {})
+    assert_equal_at_half_precision(Checkpoint.load(tmp_path).colorizer, colorizer)
 
 
 def test_metrics_travel_along(folder: Path) -> None:

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ from service.network.checkpoint import Checkpoint
 from service.network.colorizer import Colorizer
 from service.network.compiled import CompiledColorizer
 from service.network.openvino_runtime import openvino
-from tests.conftest import build_colorizer
+from tests.conftest import build_colorizer, randomize
 
 ROOT = Path(__file__).parents[3]
 PHOTOGRAPHS = [
@@ -114,12 +113,21 @@ def test_the_colorizer_it_was_compiled_from_stays_as_it_is(mobilenet_colorizer: 
     assert torch.equal(mobilenet_colorizer.predict(lightness(1)), before)
 
 
-def test_the_calibrated_saturation_is_in_it(mobilenet_colorizer: Colorizer) -> None:
-    colorizer = build_colorizer(BackboneName.MOBILENET_V2)
-    colorizer.config = replace(colorizer.config, saturation_gain=1.4, saturation_exponent=0.5)
+def test_the_power_law_is_in_it(mobilenet_colorizer: Colorizer) -> None:
+    colorizer = build_colorizer(BackboneName.MOBILENET_V2, saturation_gain=1.4, saturation_exponent=0.5)
     answer = CompiledColorizer(colorizer, "float32").predict(lightness(1))
     assert (answer - colorizer.predict(lightness(1))).abs().max() < ROUNDING
     assert (answer - mobilenet_colorizer.predict(lightness(1))).abs().max() > 1
+
+
+@pytest.mark.parametrize("confidence", [False, True])
+def test_the_chroma_map_is_in_it(confidence: bool) -> None:
+    colorizer = build_colorizer(BackboneName.MOBILENET_V2, confidence=confidence, calibrated=True)
+    before = colorizer.predict(lightness(1))
+    randomize(colorizer)
+    answer = CompiledColorizer(colorizer, "float32").predict(lightness(1))
+    assert (answer - colorizer.predict(lightness(1))).abs().max() < ROUNDING
+    assert (answer - before).abs().max() > 1
 
 
 @pytest.mark.skipif(not HAS_BFLOAT16, reason="this processor does not compute in bfloat16")

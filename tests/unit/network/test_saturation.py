@@ -5,12 +5,17 @@ import torch
 from torch import Tensor
 
 from service.network.colorizer import Colorizer
-from service.network.saturation import REFERENCE_CHROMA, saturate
+from service.network.saturation import REFERENCE_CHROMA, PowerLaw
 
 
 @pytest.fixture
 def ab() -> Tensor:
     return torch.randn(2, 2, 8, 8, generator=torch.Generator().manual_seed(0)) * 20
+
+
+def saturate(ab: Tensor, gain: float, exponent: float) -> Tensor:
+    answer: Tensor = PowerLaw(gain, exponent)(ab, None, ab[:, :1])
+    return answer
 
 
 def chroma(ab: Tensor) -> Tensor:

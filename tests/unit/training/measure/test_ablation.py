@@ -6,12 +6,13 @@ from PIL import Image
 
 from service.network.checkpoint import Checkpoint, save_checkpoint
 from service.network.colorizer import Colorizer
+from service.network.saturation import PowerLaw
 from tests.unit.training.tiny import tiny_run
 from training.__main__ import main
 from training.errors import NoModelsError
 from training.fit.run import Run
 from training.measure.ablation import RATIOS, compare, load_networks
-from training.measure.answers import with_saturation
+from training.measure.answers import with_calibration
 
 
 def test_every_recipe_starts_from_the_same_model_and_gets_a_row(
@@ -51,7 +52,7 @@ def two_photos(tmp_path: Path, photos: Path) -> Path:
 
 
 def test_networks_are_compared_at_equal_colourfulness(two_photos: Path, mobilenet_colorizer: Colorizer) -> None:
-    twice = with_saturation(mobilenet_colorizer, 2.0, 0.5)  # which counts for nothing here
+    twice = with_calibration(mobilenet_colorizer, PowerLaw(2.0, 0.5))  # which counts for nothing here
     scores = compare({"once": mobilenet_colorizer, "twice": twice}, two_photos, two_photos)
     assert list(scores) == [f"{name} at {ratio:.2f}" for name in ("once", "twice") for ratio in RATIOS]
     assert scores["once at 0.70"] == scores["twice at 0.70"]

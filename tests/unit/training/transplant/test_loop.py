@@ -22,7 +22,7 @@ from tests.unit.training.tiny import TINY, tiny_run
 from training.__main__ import main
 from training.errors import ExistingModelError, OtherRunError
 from training.fit.log import LOG_FILE
-from training.fit.run import CHECKPOINT_FILE
+from training.fit.run import CHECKPOINT_FILE, Run
 from training.transplant.loop import grow
 from training.transplant.run import Curriculum, DistillationRun
 from training.transplant.surgery import transplant
@@ -182,6 +182,11 @@ def test_a_run_of_fit_is_none_of_this(teacher: Path, photos: Path, tmp_path: Pat
     tiny_run().save(tmp_path / CHECKPOINT_FILE)
     with pytest.raises(OtherRunError, match="no transplant"):
         grow(teacher, photos, tmp_path, SHORT)
+
+
+def test_it_is_none_of_fits_runs(begun: Path) -> None:
+    with pytest.raises(OtherRunError, match="a transplant"):
+        Run.load(begun / CHECKPOINT_FILE)
 
 
 def test_the_command_makes_a_model_to_start_from(

@@ -79,3 +79,9 @@ def test_the_published_network_colours_as_the_teacher_given_its_features(
     assert log_scale is None
     assert colored.abs().max() > 0.01
     torch.testing.assert_close(colored, published_pair.teacher(lightness).ab, atol=1e-5, rtol=1e-4)
+
+
+def test_what_grey_photographs_leave_unexplained_is_a_number() -> None:
+    grey = torch.zeros(2, 2, 8, 8)
+    assert unexplained(grey, grey) == 0
+    assert unexplained(grey + 0.1, grey).isfinite()
