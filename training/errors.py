@@ -7,7 +7,7 @@ TrainingError
 ├── NoRunError             a folder holds no run
 ├── OtherRunError          it holds a run of another kind than the one asked for
 ├── NoModelsError          a store holds no models, or one twice
-├── UnreachableColorError  no saturation makes a model as colourful as was asked for
+├── UnreachableColorError  no calibration makes a model as colourful as was asked for
 ├── ExistingModelError     a store holds a model already
 ├── UnservableRunError     a run's network is none the service knows
 └── RecipeError            a recipe is unknown or says what none can say

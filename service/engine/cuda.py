@@ -134,8 +134,8 @@ class MixedColorizer(nn.Module):
         self.trunk = colorizer.backbone[stem_layers:]
         self.fusion = colorizer.fusion
         self.decoder = colorizer.decoder
-        if not colorizer.config.calibrated:
-            self.decoder.confidence = None  # nobody would look at it
+        if not colorizer.reads_confidence:
+            self.decoder.confidence = None  # its answer would not be used
         self.calibration = colorizer.calibration
         for part in (self.encoder, self.trunk, self.fusion, self.decoder):
             for module in part.modules():

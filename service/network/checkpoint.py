@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,11 +28,13 @@ SHARD_BYTES = 48_000_000
 
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.json"
-CHROMA_FILE = "chroma.safetensors"
-"""A shard of its own for the `ChromaMap`, so that a model is calibrated without its weights being written again."""
 
 _CALIBRATION = "calibration."
 """What the names of a `ChromaMap`'s tensors begin with."""
+
+_CHROMA_FILE = "chroma-{digest}.safetensors"
+"""A shard of its own for the `ChromaMap`, so that a model is calibrated without its weights being written again; named
+by its content, so that no moment of writing another one leaves a model that cannot be loaded."""
 
 _NETWORK = TypeAdapter(ColorizerConfig)
 
@@ -138,35 +141,54 @@ def save_checkpoint(colorizer: Colorizer, folder: Path, version: str, training: 
     weights = []
     for number, tensors in enumerate(shards, start=1):
         name = "model.safetensors" if len(shards) == 1 else f"model-{number:05}-of-{len(shards):05}.safetensors"
-        weights.append(_write_shard(folder / name, tensors))
+        weights.append(_write_shard(folder / name, _to_bytes(tensors)))
     config = CheckpointConfig(version=version, network=colorizer.config, weights=weights, training=training)
     if isinstance(colorizer.calibration, ChromaMap):
-        return _write_calibrated(config, colorizer.calibration, folder)
+        config = _calibrated(config, colorizer.calibration, folder)
     return _write_config(config, folder)
 
 
-def save_calibration(checkpoint: Checkpoint, folder: Path, chroma_map: ChromaMap) -> CheckpointConfig:
-    """Writes a map into the model's folder, in place of any calibration before; metrics.json is removed."""
+def save_calibration(
+    checkpoint: Checkpoint, folder: Path, chroma_map: ChromaMap, provenance: dict[str, Any]
+) -> CheckpointConfig:
+    """Writes a map into the folder of the checkpoint, in place of any calibration before; metrics.json is removed.
+
+    `provenance`: what it was fitted to, for config.json's `training`.
+    """
     # Figures of another calibration would speak for this one.
     (folder / METRICS_FILE).unlink(missing_ok=True)
-    return _write_calibrated(checkpoint.config, chroma_map, folder)
+    training = checkpoint.config.training | {"calibration": provenance}
+    config = _calibrated(checkpoint.config.model_copy(update={"training": training}), chroma_map, folder)
+    _write_config(config, folder)
+    for stale in set(folder.glob(_CHROMA_FILE.format(digest="*"))) - {folder / shard.file for shard in config.weights}:
+        stale.unlink()
+    return config
 
 
-def _write_calibrated(config: CheckpointConfig, chroma_map: ChromaMap, folder: Path) -> CheckpointConfig:
-    shard = _write_shard(folder / CHROMA_FILE, chroma_map.state_dict(prefix=_CALIBRATION))
-    weights = [other for other in config.weights if other.file != CHROMA_FILE]
+def _calibrated(config: CheckpointConfig, chroma_map: ChromaMap, folder: Path) -> CheckpointConfig:
+    """Writes the map's shard; returns the config that names it."""
+    tensors = chroma_map.state_dict(prefix=_CALIBRATION)
+    data = _to_bytes(tensors)
+    digest = hashlib.sha256(data).hexdigest()
+    shard = _write_shard(folder / _CHROMA_FILE.format(digest=digest[:12]), data)
+    weights = [other for other in config.weights if not fnmatch(other.file, _CHROMA_FILE.format(digest="*"))]
     network = replace(config.network.uncalibrated(), calibrated=True)
-    return _write_config(config.model_copy(update={"network": network, "weights": [*weights, shard]}), folder)
+    return config.model_copy(update={"network": network, "weights": [*weights, shard]})
 
 
-def _write_shard(file: Path, tensors: dict[str, Tensor]) -> WeightFile:
-    data = save({name: tensor.to("cpu", torch.float16).contiguous() for name, tensor in tensors.items()})
+def _to_bytes(tensors: dict[str, Tensor]) -> bytes:
+    return save({name: tensor.to("cpu", torch.float16).contiguous() for name, tensor in tensors.items()})
+
+
+def _write_shard(file: Path, data: bytes) -> WeightFile:
     file.write_bytes(data)
     return WeightFile(file=file.name, size=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
 def _write_config(config: CheckpointConfig, folder: Path) -> CheckpointConfig:
-    (folder / CONFIG_FILE).write_text(config.model_dump_json(indent=2) + "\n")
+    partial = folder / f"{CONFIG_FILE}.partial"
+    partial.write_text(config.model_dump_json(indent=2) + "\n")
+    partial.replace(folder / CONFIG_FILE)
     return config
 
 

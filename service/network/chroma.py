@@ -1,4 +1,4 @@
-"""Chroma, calibrated: what a network that averages the plausible colours says too faintly, said as photographs do."""
+"""Chroma, calibrated: networks that learn an average of the plausible colours answer too faintly."""
 
 import torch
 from torch import Tensor, nn
@@ -14,19 +14,21 @@ LIGHTNESSES = 11
 """Columns of `ChromaMap.ceilings`: L* from 0 to 100."""
 
 UNKNOWN_ERROR = 10.0
-"""The error expected of a network that does not tell: about the mean of a grey answer, in units of a* and b*."""
+"""The error expected of a network that does not tell: about the mean error of a grey answer, in units of a* and b*."""
+
+SMALLEST_CHROMA = 1e-3
+"""In units of a* and b*: keeps grey from dividing by zero."""
 
 _NO_CEILING = 200.0  # above any chroma of sRGB
 _KNEE = 0.7  # of the ceiling: below it nothing is held back
-_SMALLEST = 1e-3  # units of a* and b*: keeps grey from dividing by zero
 
 
 class ChromaMap(nn.Module):
     """Maps the network's chroma C to gain(hue, certainty) · C, bent below the chroma that photographs have there.
 
     The gain lifts colours above `ceiling(hue, L*)` no further, and up to it with a soft knee; colours that the network
-    itself puts above are left. Hue and lightness stay. At any hue, lightness and expected error the map is monotone.
-    Both tables are fitted to photographs by `python -m training calibrate` and are part of the model.
+    itself puts above are left. Hue and lightness stay. Both tables are fitted to photographs by `python -m training
+    calibrate` and are part of the model; fitted ones are monotone at any hue, lightness and expected error.
     """
 
     gains: Tensor
@@ -47,7 +49,7 @@ class ChromaMap(nn.Module):
         `lightness`: L* in [0, 100], (B, 1, H, W).
         """
         a, b = ab[:, :1], ab[:, 1:]
-        chroma = (a.square() + b.square()).sqrt().clamp(min=_SMALLEST)
+        chroma = (a.square() + b.square()).sqrt().clamp(min=SMALLEST_CHROMA)
         hue = hue_position(a, b)
         lifted = chroma * look_up(self.gains, hue, certainty(chroma, expected_error) * (CERTAINTIES - 1))
         ceiling = look_up(self.ceilings, hue, lightness * ((LIGHTNESSES - 1) / 100))
@@ -56,7 +58,10 @@ class ChromaMap(nn.Module):
 
 
 def certainty(chroma: Tensor, expected_error: Tensor | None) -> Tensor:
-    """C / (C + expected error), in [0, 1): 0.5 where the network expects to be as far off as its colour is strong."""
+    """C / (C + expected error), in [0, 1): 0.5 where the network expects to be as far off as its colour is strong.
+
+    The error is that of a* or b* alone: a colour's distance from the truth is some half larger.
+    """
     error = UNKNOWN_ERROR if expected_error is None else expected_error
     return chroma / (chroma + error)
 

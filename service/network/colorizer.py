@@ -40,6 +40,8 @@ class ColorizerConfig:
     def __post_init__(self) -> None:
         if 32 not in self.fusion_strides or not set(self.fusion_strides) <= {32, 16, 8, 4}:
             raise ValueError(f"fusion_strides must be 32 and any of 16, 8 and 4, not {self.fusion_strides}")
+        if self.calibrated and (self.saturation_gain, self.saturation_exponent) != (1, 0):
+            raise ValueError("a network has a chroma map, or a gain and an exponent, not both")
 
     def uncalibrated(self) -> "ColorizerConfig":
         """The same network without its calibration, which was fitted to weights that will change."""
@@ -67,6 +69,11 @@ class Colorizer(nn.Module):
         self.calibration: ChromaMap | PowerLaw = (
             ChromaMap() if config.calibrated else PowerLaw(config.saturation_gain, config.saturation_exponent)
         )
+
+    @property
+    def reads_confidence(self) -> bool:
+        """Whether its calibrated answers depend on how sure it is."""
+        return self.config.confidence and isinstance(self.calibration, ChromaMap)
 
     def forward(self, lightness: Tensor, hints: Tensor | None = None) -> Prediction:
         """L* (B, 1, H, W) in [0, 100], H and W multiples of 32 → `Prediction`, on the scale of the loss.

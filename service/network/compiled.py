@@ -117,7 +117,7 @@ class Body(nn.Module):
         self.layers = nn.ModuleList(colorizer.backbone[colorizer.config.backbone.float32_layers :])
         self.fusion = colorizer.fusion
         # OpenVINO computes transposed convolutions in float32, whatever is asked for.
-        self.decoder = SubpixelDecoder(colorizer.decoder, confidence=colorizer.config.calibrated)
+        self.decoder = SubpixelDecoder(colorizer.decoder, confidence=colorizer.reads_confidence)
         self.calibration = colorizer.calibration
 
     def forward(self, lightness: Tensor, features: Tensor, hints: Tensor | Any = None) -> Tensor:

@@ -44,7 +44,7 @@ class SubpixelDecoder(nn.Module):
     """A trained `Decoder`, for inference alone."""
 
     def __init__(self, decoder: Decoder, confidence: bool) -> None:
-        """`confidence`: whether it is asked for; the head costs what it costs."""
+        """`confidence`: whether to compute it, which takes time; the decoder must have the head."""
         super().__init__()
         transposed = [module for module in decoder.stages.modules() if isinstance(module, nn.ConvTranspose2d)]
         self.stages = nn.ModuleList(SubpixelConvolution(module, F.relu) for module in transposed)

@@ -10,21 +10,20 @@ from torch import Tensor
 from service.network.checkpoint import Checkpoint
 from service.network.colorizer import Colorizer
 from service.network.saturation import PowerLaw
-from training.errors import NoModelsError, UnreachableColorError
+from training.errors import NoModelsError
 from training.fit.loop import fit
 from training.fit.recipe import Recipe
 from training.fit.run import CHECKPOINT_FILE, Run
 from training.measure.answers import GREY, with_calibration
 from training.measure.bootstrap import Bootstrap
 from training.measure.canvas import Canvas
-from training.measure.chroma_map import fit_chroma_map
 from training.measure.evaluate import Evaluation, evaluate
 from training.measure.faces import ALL
 from training.measure.frechet import FeatureExtractor, FeatureStatistics, frechet_distance
 from training.measure.predictions import MAX_GAIN, Predictions
 from training.measure.scores import Scores
 from training.measure.served import measure_faces
-from training.photos.sets import open_photos
+from training.photos.sets import PhotoSet, open_photos
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +43,7 @@ def ablate(
     """Trains the model in `initial` on with each recipe, for so many photographs, and measures them all.
 
     Losses that dare more colour and losses that dare less are only comparable at one colourfulness, so each gets the
-    calibration that makes it as colourful as the truth, if there is one; the rows without it say what the loss alone
+    plain gain that makes it as colourful as the truth, if there is one; the rows without it say what the loss alone
     does. The first row, `start`, is the model they all start from. Every run is a folder of `out`; unfinished
     ones are resumed.
 
@@ -55,9 +54,12 @@ def ablate(
     for name in recipes:
         recipe, row = Recipe.load(name, photographs), Path(name).stem
         colorizers[row] = fit(start.config.network.backbone, photos, recipe, out / row, initial=initial).averaged()
-    for row, colorizer in colorizers.items():
-        _calibrate(row, colorizer.eval(), validation)
-    return evaluate(colorizers, validation, extractor)
+    validation_set = open_photos(validation)
+    return evaluate(
+        {row: _vivid(row, colorizer.eval(), validation_set) for row, colorizer in colorizers.items()},
+        validation,
+        extractor,
+    )
 
 
 def load_networks(folders: Sequence[Path]) -> dict[str, Colorizer]:
@@ -132,8 +134,10 @@ def _plain(gain: float) -> PowerLaw:
     return PowerLaw(gain, 0.0)
 
 
-def _calibrate(row: str, colorizer: Colorizer, validation: Path) -> None:
-    try:
-        colorizer.calibration = fit_chroma_map(Predictions(colorizer, open_photos(validation)), 1.0)
-    except UnreachableColorError as error:
-        logger.warning("%s stays uncalibrated: %s", row, error)
+def _vivid(row: str, colorizer: Colorizer, photos: PhotoSet) -> Colorizer:
+    """With the gain at which its pictures are as colourful as photographs."""
+    gain = Predictions(colorizer, photos).reach(_plain, 1.0, MAX_GAIN)
+    if gain is None:
+        logger.warning("%s is too grey for any gain: it stays as it is", row)
+        gain = 1.0
+    return with_calibration(colorizer, _plain(gain))

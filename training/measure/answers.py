@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -58,8 +58,14 @@ def load_models(store: Path) -> list[StoredModel]:
 def with_calibration(colorizer: Colorizer, calibration: ChromaMap | PowerLaw) -> Colorizer:
     """The same network, its weights shared, with another calibration."""
     other = copy(colorizer)
-    # A copy of its own: the attribute alone would change both networks.
+    # Its own dict of submodules: assigning the attribute would change the other network, too.
     other._modules = colorizer._modules | {"calibration": calibration}
+    other.config = colorizer.config.uncalibrated()
+    if isinstance(calibration, ChromaMap):
+        other.config = replace(other.config, calibrated=True)
+    else:
+        gain, exponent = calibration.gain, calibration.exponent
+        other.config = replace(other.config, saturation_gain=gain, saturation_exponent=exponent)
     return other
 
 

@@ -1,5 +1,6 @@
 """Calibrates a model's chroma, so that its pictures are as colourful as photographs, and compares ways to do it."""
 
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -12,10 +13,10 @@ from training.measure.canvas import Canvas
 from training.measure.chroma_map import fit_chroma_map
 from training.measure.predictions import MAX_GAIN, Predictions
 from training.measure.served import ServedEvaluation, evaluate_served
-from training.photos.selection import select
+from training.photos.selection import held_back
 from training.photos.sets import open_photos
 
-_EXPONENT = 0.5
+_EXPONENT = 0.5  # decision 6: the largest at which fields and faces do not fade to grey
 
 
 def calibrate(model: Path, photos: Path, ratio: float, selection: Path | None = None) -> CheckpointConfig:
@@ -24,10 +25,13 @@ def calibrate(model: Path, photos: Path, ratio: float, selection: Path | None = 
     `ratio`: colourfulness wanted, as a share of the truth's. `selection`: `SELECTION_FILE` of a run on these
     photographs, of which those it held back are taken; None: all are.
 
-    Raises what `Predictions` and `fit_chroma_map` do, and CheckpointError where the model cannot be loaded.
+    Raises what `Predictions`, `held_back` and `fit_chroma_map` do, and CheckpointError where there is no such model.
     """
     checkpoint = Checkpoint.load(model)
-    return save_calibration(checkpoint, model, fit_chroma_map(_predictions(checkpoint, photos, selection), ratio))
+    predictions = _predictions(checkpoint, photos, selection)
+    fitted_on = {"photographs": sum(len(batch.truth) for batch in predictions.batches), "held_back": bool(selection)}
+    provenance = {"ratio": ratio, **fitted_on, "date": datetime.now(UTC).date().isoformat()}
+    return save_calibration(checkpoint, model, fit_chroma_map(predictions, ratio), provenance)
 
 
 def compare_calibrations(
@@ -54,5 +58,5 @@ def compare_calibrations(
 
 def _predictions(checkpoint: Checkpoint, photos: Path, selection: Path | None) -> Predictions:
     photo_set = open_photos(photos)
-    held_back = None if selection is None else select(photo_set, selection).validation
-    return Predictions(checkpoint.colorizer, photo_set, held_back)
+    indices = None if selection is None else held_back(photo_set, selection)
+    return Predictions(checkpoint.colorizer, photo_set, indices)

@@ -6,25 +6,29 @@ import torch
 from torch import Tensor
 
 from service.imaging import color
-from service.network.chroma import CERTAINTIES, HUES, LIGHTNESSES, ChromaMap, certainty, hue_position
+from service.network.chroma import CERTAINTIES, HUES, LIGHTNESSES, SMALLEST_CHROMA, ChromaMap, certainty, hue_position
 from training.errors import UnreachableColorError
 from training.measure import metrics
 from training.measure.predictions import PredictedBatch, Predictions
 
 GLOW_COST = 20.0
-"""What a glowing pixel counts as, in units of CIEDE2000, on top of its own difference."""
+"""What a glowing pixel costs, in units of CIEDE2000, on top of its own difference."""
 
 MAX_SHIFT = 2.0
-"""No colour is lifted by more than so many times the error that the network expects of it."""
+"""No chroma is moved by more than about so many times the error that the network expects of it."""
 
 CEILING_QUANTILE = 0.95
+"""Of the chroma of a hue and lightness, over pixels that have a hue."""
 
-_PITCH = 4  # pixels between those that are looked at, in both directions: neighbours say the same
+# Pixels between those that are looked at, in both directions: neighbours say the same. Odd, so that all phases of the
+# decoder's strides are seen.
+_PITCH = 5
 _GAINS = torch.cat((torch.arange(0.5, 2.0, 0.1), torch.arange(2.0, 4.01, 0.2)))
 _SMOOTHING = 1.0  # rows of hue, standard deviation
-_PRIOR_PIXELS = 2000.0  # of all hues together, that every hue is given: some are rare
-_LARGEST_PRICE = 3.0  # CIEDE2000 that a unit of colourfulness may cost
-_COARSEST_DROP = 0.75  # from one certainty to the next: with less, the map would fall as chroma rises
+_PRIOR_PIXELS = 2000.0  # pixels' worth of the mean over all hues, added to every hue: some are rare
+_NEUTRAL_COST = 200.0  # of a gain of 0 or 2: where there are no pixels at all, nothing is changed
+_PRICES = torch.linspace(-1, 3, 41)  # CIEDE2000 that a unit of colourfulness may cost; below 0, what paleness may
+_STEEPEST_FALL = 0.75  # from one certainty to the next: with less, the map would fall as chroma rises
 _PRIOR_CEILING = 200.0  # pixels, the same for the ceilings
 _HUED_CHROMA = 4.0  # below it hue says nothing
 _CHROMA_STEPS, _CHROMA_STEP = 75, 2.0
@@ -44,28 +48,28 @@ class _Costs:
 def fit_chroma_map(predictions: Predictions, ratio: float) -> ChromaMap:
     """The map whose pictures are as colourful as `ratio` of the truth's.
 
-    Of all tables of gains that are, it has about the smallest sum of mean CIEDE2000 and `GLOW_COST` for each pixel that
+    Of the tables of gains that are, it has about the smallest sum of mean CIEDE2000 and `GLOW_COST` for each pixel that
     glows: at one price of colourfulness, the same at every hue and certainty, each gain is the one that pays best
-    (Lagrange's multiplier), and the price is sought. Ceilings are the photographs' 95th percentile of chroma at a hue
-    and lightness.
+    (Lagrange's multiplier), and the price is sought. Then neighbouring gains are mixed and held within bounds.
 
     Raises:
         UnreachableColorError: No price is enough.
     """
     costs, ceilings = _costs(predictions.batches), _ceilings(predictions.batches)
+    tables = [_gains(costs, price) for price in _PRICES.tolist()]
 
-    def at(price: float) -> ChromaMap:
+    def at(place: float) -> ChromaMap:
+        # Gains jump from one price to another; mixed between prices, colourfulness rises steadily.
+        before = min(int(place), len(tables) - 2)
         chroma_map = ChromaMap()
-        chroma_map.gains.copy_(_gains(costs, price))
+        chroma_map.gains.copy_(tables[before].lerp(tables[before + 1], place - before))
         chroma_map.ceilings.copy_(ceilings)
         return chroma_map
 
-    price = predictions.reach(at, ratio, _LARGEST_PRICE)
-    if price is None:
-        raise UnreachableColorError(
-            f"its answers are almost grey: no map makes them as colourful as {ratio} of the truth"
-        )
-    return at(price)
+    place = predictions.reach(at, ratio, len(tables) - 1)
+    if place is None:
+        raise UnreachableColorError(f"no chroma map makes its pictures as colourful as {ratio} of the truth's")
+    return at(place)
 
 
 def _costs(batches: list[PredictedBatch]) -> _Costs:
@@ -77,7 +81,7 @@ def _costs(batches: list[PredictedBatch]) -> _Costs:
         expected = None if batch.expected_error is None else _thin(batch.expected_error).float()
         chroma, most = _chroma(raw), _chroma(truth[:, 1:]) + metrics.EXCESS_CHROMA
         rows = hue_position(raw[:, :1], raw[:, 1:])
-        columns = certainty(chroma.clamp(min=1e-3), expected) * (CERTAINTIES - 1)
+        columns = certainty(chroma.clamp(min=SMALLEST_CHROMA), expected) * (CERTAINTIES - 1)
         worth += _spread(rows, columns, _worth(raw), CERTAINTIES)
         pixels += _spread(rows, columns, torch.ones_like(chroma), CERTAINTIES)
         for one, gain in zip(cost, _GAINS.tolist(), strict=True):
@@ -96,7 +100,8 @@ def _worth(ab: Tensor) -> Tensor:
     mean = ab.mean(dim=(2, 3), keepdim=True)
     apart = ab - mean
     deviation = apart.square().sum(dim=1, keepdim=True).mean(dim=(2, 3), keepdim=True).sqrt()
-    return _along(ab, apart) / deviation.clamp(min=1e-3) + 0.3 * _along(ab, mean) / _chroma(mean).clamp(min=1e-3)
+    deviation, offset = (size.clamp(min=SMALLEST_CHROMA) for size in (deviation, _chroma(mean)))
+    return _along(ab, apart) / deviation + 0.3 * _along(ab, mean) / offset
 
 
 def _along(ab: Tensor, direction: Tensor) -> Tensor:
@@ -108,13 +113,14 @@ def _gains(costs: _Costs, price: float) -> Tensor:
     """The table that pays best where colourfulness is worth so much CIEDE2000: (HUES, CERTAINTIES)."""
     loss = costs.cost - price * _GAINS[:, None, None] * costs.worth
     # At rare hues few pixels would decide: there, what pays at all hues together has its say.
-    loss += _PRIOR_PIXELS * loss.sum(dim=1, keepdim=True) / costs.pixels.sum(dim=0).clamp(min=1)
-    sure = torch.linspace(0, 1, CERTAINTIES).clamp(min=1e-3)
-    most = 1 + MAX_SHIFT * (1 - sure) / sure
-    gains = _GAINS[loss.masked_fill(_GAINS[:, None, None] > most, torch.inf).argmin(dim=0)]
-    gains = torch.minimum(_smooth(gains, along_certainty=True), most)
+    loss += _PRIOR_PIXELS * loss.sum(dim=1, keepdim=True) / (costs.pixels.sum(dim=0) + _PRIOR_PIXELS)
+    loss += _NEUTRAL_COST * (_GAINS[:, None, None] - 1).square()
+    gains = _smooth(_GAINS[loss.argmin(dim=0)], along_certainty=True)
+    sure = torch.linspace(0, 1, CERTAINTIES)
+    furthest = MAX_SHIFT * (1 - sure) / sure
+    gains = torch.minimum(torch.maximum(gains, 1 - furthest), 1 + furthest)
     for column in range(1, CERTAINTIES):
-        gains[:, column] = torch.maximum(gains[:, column], _COARSEST_DROP * gains[:, column - 1])
+        gains[:, column] = torch.maximum(gains[:, column], _STEEPEST_FALL * gains[:, column - 1])
     return gains
 
 

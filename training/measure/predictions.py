@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from scipy.optimize import brentq
@@ -19,7 +20,7 @@ from training.photos.crops import CenterCrops, split_lab
 from training.photos.sets import PhotoSet
 
 MAX_PHOTOS = 800
-"""Of more, these are taken, spread evenly: their predictions stay in memory, 650 KB each."""
+"""Of more, these are taken, spread evenly: their predictions stay in memory, 550 KB each."""
 
 MAX_GAIN = 4.0
 """No plain gain beyond is of use to anybody."""
@@ -27,7 +28,7 @@ MAX_GAIN = 4.0
 MIN_COLORFULNESS = 1.0
 """Rounding to 8 bits alone makes about 0.1."""
 
-_TOLERANCE = 2e-3  # of the parameter sought: less than the third digit of a colourfulness ratio
+_TOLERANCE = 2e-3  # of the parameter sought
 
 Calibration = Callable[[Tensor, Tensor | None, Tensor], Tensor]
 """Raw a* and b*, the error expected of them, and L* → calibrated a* and b*: see `ChromaMap.forward`."""
@@ -62,6 +63,8 @@ class Predictions:
             UnreadablePhotoError: One of them cannot be read.
         """
         crops = CenterCrops(photos, list(range(len(photos)) if indices is None else indices))
+        if not len(crops):
+            raise NoPhotosError(f"none of the photographs of {photos.folder} is to be looked at")
         spread = torch.linspace(0, len(crops) - 1, min(MAX_PHOTOS, len(crops))).round().int().tolist()
         self.batches = []
         for truth in tqdm(DataLoader(Subset(crops, spread), batch_size=BATCH_SIZE), desc="predicting", unit="batch"):
@@ -77,10 +80,12 @@ class Predictions:
     def reach(self, family: Callable[[float], Calibration], ratio: float, largest: float) -> float | None:
         """The parameter in [0, `largest`] with which the pictures are as colourful as `ratio` of the truth.
 
-        `family`: the calibration of a parameter, more colourful with a larger one. None: none is colourful enough.
+        `family`: the calibration of a parameter, more colourful with a larger one. 0 where that is colourful enough;
+        None: none is.
         """
         target = ratio * self.true_colorfulness
 
+        @cache  # the ends are asked for twice
         def excess(parameter: float) -> float:
             calibration = family(parameter)
             return self._mean(lambda batch: metrics.colorfulness(batch.deliver(calibration))) - target
@@ -89,7 +94,7 @@ class Predictions:
             return None
         if excess(0.0) >= 0:
             return 0.0
-        return float(brentq(excess, 0, largest, xtol=_TOLERANCE))
+        return float(brentq(excess, 0.0, largest, xtol=_TOLERANCE))
 
     def differences(self, calibration: Calibration) -> Tensor:
         """CIEDE2000 between the delivered pictures and the truth, one mean a photograph: (N,)."""

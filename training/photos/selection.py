@@ -17,7 +17,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from service.imaging import color
-from training.errors import NoPhotosError, UnreadablePhotoError
+from training.errors import NoPhotosError, OtherRunError, UnreadablePhotoError
 from training.photos.archive import read_archive, write_archive
 from training.photos.sets import PhotoSet
 
@@ -79,6 +79,21 @@ def select(photos: PhotoSet, cache: Path, validation_share: float = 0.05) -> Sel
     if not selection.train:
         raise NoPhotosError(f"none of the {len(photos)} photographs is left to train on")
     return selection
+
+
+def held_back(photos: PhotoSet, cache: Path) -> list[int]:
+    """The photographs that a run held back, of which `select` kept that file.
+
+    Raises:
+        OtherRunError: There is no such file, or it is of other photographs.
+    """
+    try:
+        fingerprint = str(read_archive(cache)["fingerprint"])
+    except (OSError, ValueError, LookupError) as error:
+        raise OtherRunError(f"{cache} does not say which photographs a run held back: {error}") from error
+    if fingerprint != photos.fingerprint():
+        raise OtherRunError(f"{cache} is of a run with other photographs than those in {photos.folder}")
+    return select(photos, cache).validation
 
 
 def difference_hash(photo: Image.Image) -> int:

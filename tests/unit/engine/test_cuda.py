@@ -7,13 +7,16 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Literal
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from service.engine.cuda import Cuda, CudaDevice, MixedColorizer
+from service.network.backbones import BackboneName
 from service.network.colorizer import Colorizer
+from tests.conftest import build_colorizer, randomize
 
 
 @dataclass(eq=False)
@@ -371,6 +374,21 @@ def test_hints_are_answered_as_the_colorizer_would(second_colorizer: Colorizer) 
     answers = torch.stack(device.launch("mobilenet_v2", list(canvases))())
     expected = second_colorizer.predict(canvases[:, :1], canvases[:, 1:])
     torch.testing.assert_close(answers, expected, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+@pytest.mark.parametrize("confidence", [False, True])
+def test_the_chroma_map_is_in_it(confidence: bool, precision: Literal["float32", "float16"]) -> None:
+    colorizer = build_colorizer(BackboneName.MOBILENET_V2, confidence=confidence, calibrated=True)
+    lightness = torch.rand(2, 1, 224, 224, generator=torch.Generator().manual_seed(2)) * 100
+    before = colorizer.predict(lightness)
+    randomize(colorizer)
+    device = CudaDevice({"mobilenet_v2": colorizer}, precision, FakeCuda())
+    device.warm_up(2)
+    answers = torch.stack(device.launch("mobilenet_v2", list(lightness))())
+    error = (answers - colorizer.predict(lightness)).abs()
+    assert error.max() < (1e-3 if precision == "float32" else 1)
+    assert (answers - before).abs().max() > 1
 
 
 @pytest.mark.parametrize(

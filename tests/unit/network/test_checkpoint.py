@@ -93,15 +93,17 @@ def test_digest_names_weights_and_saturation(folder: Path, tmp_path: Path, mobil
 
 def test_a_calibration_is_written_beside_the_weights(folder: Path) -> None:
     checkpoint = Checkpoint.load(folder)
-    weights, digest = (folder / "model.safetensors").stat(), checkpoint.config.digest
+    written, digest = (folder / "model.safetensors").stat().st_mtime_ns, checkpoint.config.digest
     (folder / "metrics.json").write_text(json.dumps({"digest": digest}))
     chroma_map = ChromaMap()
     chroma_map.gains.mul_(1.5)
-    config = save_calibration(checkpoint, folder, chroma_map)
+    config = save_calibration(checkpoint, folder, chroma_map, {"ratio": 0.9})
     calibrated = Checkpoint.load(folder)
     assert calibrated.config == config
-    assert [shard.file for shard in config.weights] == ["model.safetensors", "chroma.safetensors"]
-    assert (folder / "model.safetensors").stat() == weights
+    assert [shard.file for shard in config.weights][:-1] == ["model.safetensors"]
+    assert config.weights[-1].file.startswith("chroma-")
+    assert config.training["calibration"] == {"ratio": 0.9}
+    assert (folder / "model.safetensors").stat().st_mtime_ns == written
     assert calibrated.metrics == {}
     assert config.digest != digest
     assert isinstance(calibrated.colorizer.calibration, ChromaMap)
@@ -110,12 +112,14 @@ def test_a_calibration_is_written_beside_the_weights(folder: Path) -> None:
 
 def test_a_calibration_takes_the_place_of_another(tmp_path: Path) -> None:
     save_checkpoint(build_colorizer(MOBILENET, saturation_gain=2.0), tmp_path, "1.0.0", {})
-    first = save_calibration(Checkpoint.load(tmp_path), tmp_path, ChromaMap())
+    first = save_calibration(Checkpoint.load(tmp_path), tmp_path, ChromaMap(), {})
     assert first.network.saturation_gain == 1.0
     dull = ChromaMap()
     dull.gains.mul_(0.5)
-    second = save_calibration(Checkpoint.load(tmp_path), tmp_path, dull)
-    assert [shard.file for shard in second.weights] == [shard.file for shard in first.weights]
+    second = save_calibration(Checkpoint.load(tmp_path), tmp_path, dull, {})
+    assert len(second.weights) == len(first.weights) == 2
+    files = {shard.file for shard in second.weights}
+    assert {path.name for path in tmp_path.iterdir()} == files | {"config.json"}
     assert second.digest != first.digest
     assert_equal_at_half_precision(Checkpoint.load(tmp_path).colorizer.calibration, dull)
 

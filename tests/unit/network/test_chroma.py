@@ -33,7 +33,9 @@ def ab() -> Tensor:
 def any_map() -> ChromaMap:
     generator = torch.Generator().manual_seed(0)
     chroma_map = ChromaMap()
-    chroma_map.gains.copy_(1 + torch.rand(HUES, CERTAINTIES, generator=generator) * 0.2)
+    # As steep as fitted ones may fall.
+    chroma_map.gains.copy_(3 * 0.75 ** torch.arange(CERTAINTIES))
+    chroma_map.gains[::2] = 1 + torch.rand(HUES // 2, CERTAINTIES, generator=generator) * 0.2
     chroma_map.ceilings.copy_(20 + 40 * torch.rand(HUES, LIGHTNESSES, generator=generator))
     return chroma_map
 

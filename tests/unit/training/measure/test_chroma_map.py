@@ -9,7 +9,6 @@ from PIL import Image
 from torch import Tensor
 
 from service.imaging import color
-from service.network.chroma import CERTAINTIES
 from service.network.colorizer import Colorizer
 from service.network.decoder import Prediction
 from service.network.preprocessing import AB_SCALE
@@ -64,15 +63,15 @@ def fitted(painter: Painter, photos: Path, ratio: float) -> list[float]:
 def test_what_is_known_is_lifted_and_what_is_not_is_left(photos: Path) -> None:
     painter = Painter({DARK: ((20.0, 0.0), 10.0), BRIGHT: ((0.0, -10.0), 20.0)})
     known, guessed = fitted(painter, photos, 0.6)
-    assert known > 1.4
+    assert known > 1.3
     assert guessed < 1.1
 
 
 def test_nothing_is_lifted_by_more_than_its_error_allows(photos: Path) -> None:
     painter = Painter({DARK: ((20.0, 0.0), 1.0), BRIGHT: ((0.0, -10.0), 20.0)})
     sure, _ = fitted(painter, photos, 0.6)
-    # Of a table between whose columns is read, and whose rows are mixed: not to the last digit.
-    assert sure <= 1 + MAX_SHIFT * 1.0 / 20.0 + 0.05
+    # Of a table that is read between its columns: not to the last digit.
+    assert 1 < sure <= 1 + MAX_SHIFT * 1.0 / 20.0 + 0.02
 
 
 def test_nothing_is_lifted_above_what_photographs_have(photos: Path) -> None:
@@ -98,11 +97,15 @@ def test_it_errs_less_than_a_plain_gain_as_colourful(photos: Path) -> None:
     assert predictions.differences(chroma_map).mean() < predictions.differences(PowerLaw(gain, 0.0)).mean()
 
 
-def test_the_table_is_whole(photos: Path) -> None:
+def test_where_there_are_no_pixels_nothing_is_changed(photos: Path) -> None:
     predictions = predicted(Painter({DARK: ((20.0, 0.0), 10.0), BRIGHT: ((0.0, -10.0), 20.0)}), photos)
     gains = fit_chroma_map(predictions, 0.6).gains
-    assert torch.isfinite(gains).all()
-    assert (gains > 0).all()
-    # Certainty rises along a row; a steeper fall would turn more chroma into less.
-    assert (gains[:, 1:] >= 0.7 * gains[:, :-1]).all()
-    assert gains.shape[1] == CERTAINTIES
+    # Surer than the network ever was here: a hint would be.
+    torch.testing.assert_close(gains[:, -1], torch.ones(len(gains)), atol=0.01, rtol=0)
+    assert (gains[:, -2] >= 0.999).all()
+
+
+def test_less_certainty_is_never_more_than_chroma_is_less(photos: Path) -> None:
+    painter = Painter({DARK: ((20.0, 0.0), 30.0), BRIGHT: ((0.0, -10.0), 2.0)})
+    gains = fit_chroma_map(predicted(painter, photos), 0.9).gains
+    assert (gains[:, 1:] >= 0.75 * gains[:, :-1] - 1e-6).all()

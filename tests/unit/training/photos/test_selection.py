@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from training.errors import NoPhotosError
-from training.photos.selection import Selection, difference_hash, mean_chroma, select
+from training.errors import NoPhotosError, OtherRunError
+from training.photos.selection import Selection, difference_hash, held_back, mean_chroma, select
 from training.photos.sets import PhotoFolder, open_photos
 
 
@@ -92,6 +92,19 @@ def test_photographs_are_read_once_for_as_long_as_they_stay_the_same(
     cache.write_bytes(cache.read_bytes()[:100])
     select(open_photos(folder), cache)
     assert len(reads) == 42 + 43 + 43
+
+
+def test_what_a_run_held_back_can_be_asked_for(folder: Path, tmp_path: Path) -> None:
+    photos, cache = open_photos(folder), tmp_path / "cache.npz"
+    with pytest.raises(OtherRunError, match="does not say"):
+        held_back(photos, cache)
+    assert not cache.exists()
+    selection = select(photos, cache)
+    assert selection.validation
+    assert held_back(photos, cache) == selection.validation
+    (folder / "00.png").unlink()
+    with pytest.raises(OtherRunError, match="other photographs"):
+        held_back(open_photos(folder), cache)
 
 
 def test_nothing_to_train_on_is_an_error(folder: Path, tmp_path: Path) -> None:
