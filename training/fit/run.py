@@ -16,6 +16,7 @@ from service.network.backbones import BackboneName
 from service.network.colorizer import Colorizer, ColorizerConfig
 from training.errors import OtherRunError
 from training.fit import losses
+from training.fit.folding import fold_batch_norms
 from training.fit.hints import simulate_hints
 from training.fit.precision import computes_in_bfloat16, keep_float32
 from training.fit.processes import ALONE, Processes
@@ -72,7 +73,8 @@ class Run:
         self.loss = self._loss(Rarity(histogram).to(self.device))
         average = get_ema_multi_avg_fn(recipe.ema_decay)  # type: ignore[no-untyped-call]
         self.ema = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
-        # After the average was copied from it: that computes in float32 throughout.
+        # After the average was copied from it: that is the network as it is, in float32 throughout.
+        fold_batch_norms(self.model.backbone)
         if self.bfloat16 and self.device == "cpu":
             keep_float32(self.model)
         confidence = [p for name, p in self.model.named_parameters() if name.startswith("decoder.confidence.")]
