@@ -26,6 +26,7 @@ class LossName(StrEnum):
     RARITY = "rarity"
     MOMENTS = "moments"
     DISTANCE = "distance"
+    DISTANCE_MOMENTS = "distance_moments"
     PERCEPTUAL = "perceptual"
     CLASSIFICATION = "classification"
 

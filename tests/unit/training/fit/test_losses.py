@@ -1,5 +1,8 @@
+from collections.abc import Callable
+
 import pytest
 import torch
+from torch import Tensor
 
 from service.network.backbones import BackboneName, build_backbone
 from training.fit import losses
@@ -49,9 +52,23 @@ def test_moments_ask_for_more_colour_where_the_squared_error_does_not() -> None:
     assert slopes[losses.moments] < 0
 
 
-def test_moments_have_a_gradient_at_grey() -> None:
+def test_distance_and_moments_ask_for_more_colour_where_the_distance_does_not() -> None:
+    # Two opposite answers are equally likely: any colour between them is as near to both, grey among them.
+    target = torch.stack((torch.full((2, 4, 4), 0.3), torch.full((2, 4, 4), -0.3)))
+    answer = torch.full((1, 2, 4, 4), 0.01, requires_grad=True)
+    slopes = []
+    for loss in (losses.distance, losses.distance_moments):
+        (gradient,) = torch.autograd.grad(loss(answer.expand(2, -1, -1, -1), target), answer)
+        slopes.append(gradient.sum().item())
+    assert slopes[0] == pytest.approx(0, abs=1e-4)
+    assert slopes[1] < -0.1
+    assert losses.distance_moments(target, target).item() == pytest.approx(0, abs=2e-3)
+
+
+@pytest.mark.parametrize("loss", [losses.moments, losses.distance_moments])
+def test_moments_have_a_gradient_at_grey(loss: Callable[[Tensor, Tensor], Tensor]) -> None:
     answer = torch.zeros(1, 2, 4, 4, requires_grad=True)
-    losses.moments(answer, torch.full((1, 2, 4, 4), 0.3)).backward()
+    loss(answer, torch.full((1, 2, 4, 4), 0.3)).backward()
     assert answer.grad is not None
     assert answer.grad.isfinite().all()
 
