@@ -12,9 +12,7 @@ from service.network.preprocessing import AB_SCALE
 SKIP_STRIDES = (16, 8, 4, 2)
 """Of the maps that join the decoder's own, in its order."""
 
-CONFIDENCE_STRIDE = 4
-"""Of the decoder's map that the confidence is read from."""
-
+_CONFIDENCE_STRIDE = 4
 _CONFIDENCE_WIDTH = 32
 
 _FIRST_SCALE = -2.5
@@ -78,12 +76,20 @@ class Decoder(nn.Module):
 
     def forward(self, maps: Mapping[int, Tensor]) -> Prediction:
         """The fused maps by stride, 32 to 2 → `Prediction` at stride 1."""
-        fused, log_scale = maps[32], None
-        for stride, stage in zip(SKIP_STRIDES, self.stages, strict=True):
-            fused = torch.cat((stage(fused), maps[stride]), dim=1)
-            if stride == CONFIDENCE_STRIDE and self.confidence is not None:
-                log_scale = self.confidence(fused)
+        fused, log_scale = run_stages(maps, self.stages, self.confidence)
         return Prediction(torch.tanh(self.head(fused)), log_scale)
+
+
+def run_stages(
+    maps: Mapping[int, Tensor], stages: nn.ModuleList, confidence: nn.Module | None
+) -> tuple[Tensor, Tensor | None]:
+    """A decoder's stages over the fused maps by stride → what its head is given, and `Prediction.log_scale`."""
+    fused, log_scale = maps[32], None
+    for stride, stage in zip(SKIP_STRIDES, stages, strict=True):
+        fused = torch.cat((stage(fused), maps[stride]), dim=1)
+        if stride == _CONFIDENCE_STRIDE and confidence is not None:
+            log_scale = confidence(fused)
+    return fused, log_scale
 
 
 class Confidence(nn.Module):
@@ -107,4 +113,4 @@ class Confidence(nn.Module):
     def forward(self, fused: Tensor) -> Tensor:
         """(B, inputs, H/4, W/4) → `Prediction.log_scale`."""
         coarse = self.layers(fused.detach())
-        return F.interpolate(coarse, scale_factor=CONFIDENCE_STRIDE, mode="bilinear", align_corners=False)
+        return F.interpolate(coarse, scale_factor=_CONFIDENCE_STRIDE, mode="bilinear", align_corners=False)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from service.network.decoder import CONFIDENCE_STRIDE, SKIP_STRIDES, Decoder, Prediction
+from service.network.decoder import Decoder, Prediction, run_stages
 
 
 class SubpixelConvolution(nn.Module):
@@ -53,9 +53,5 @@ class SubpixelDecoder(nn.Module):
 
     def forward(self, maps: Mapping[int, Tensor]) -> Prediction:
         """See `Decoder.forward`."""
-        fused, log_scale = maps[32], None
-        for stride, stage in zip(SKIP_STRIDES, self.stages, strict=True):
-            fused = torch.cat((stage(fused), maps[stride]), dim=1)
-            if stride == CONFIDENCE_STRIDE and self.confidence is not None:
-                log_scale = self.confidence(fused)
+        fused, log_scale = run_stages(maps, self.stages, self.confidence)
         return Prediction(self.head(fused), log_scale)

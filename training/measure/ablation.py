@@ -138,6 +138,6 @@ def _vivid(row: str, colorizer: Colorizer, photos: PhotoSet) -> Colorizer:
     """With the gain at which its pictures are as colourful as photographs."""
     gain = Predictions(colorizer, photos).reach(_plain, 1.0, MAX_GAIN)
     if gain is None:
-        logger.warning("%s is too grey for any gain: it stays as it is", row)
+        logger.warning("%s is too grey for any gain: it gets none", row)
         gain = 1.0
     return with_calibration(colorizer, _plain(gain))

@@ -51,8 +51,8 @@ def measure_reliability(colorizer: Colorizer, batches: Iterable[Tensor]) -> Reli
     for rgb in batches:
         lightness, target = split_lab(rgb)
         prediction = colorizer(lightness)
-        scale = prediction.log_scale.exp().flatten() * AB_SCALE
-        error = (prediction.ab - target).abs().mean(dim=1).flatten() * AB_SCALE
+        scale = prediction.expected_error.flatten()
+        error = (prediction.raw - target * AB_SCALE).abs().mean(dim=1).flatten()
         place = (scale / _SMALLEST).log() / torch.tensor(_LARGEST / _SMALLEST).log() * _STEPS
         step = place.long().clamp(0, _STEPS - 1)
         for total, values in ((counts, torch.ones_like(scale)), (predicted, scale), (real, error)):

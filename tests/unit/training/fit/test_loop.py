@@ -3,7 +3,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -15,6 +14,7 @@ from PIL import Image
 
 from service.network.backbones import BackboneName, BackboneWeightsError
 from service.network.checkpoint import Checkpoint
+from tests.unit.training.processes import read_until
 from tests.unit.training.tiny import tiny_recipe, tiny_run
 from training.__main__ import main
 from training.errors import OtherRunError, PhotoSetError, RecipeError
@@ -58,17 +58,6 @@ def begin(folder: Path, **changes: Any) -> Recipe:
     run = tiny_run(**changes)
     run.save(folder / CHECKPOINT_FILE)
     return run.recipe
-
-
-def read_until(process: subprocess.Popen[bytes], text: bytes) -> None:
-    """Reads a process's standard error up to a text; then goes on reading it, so that the pipe cannot fill up."""
-    assert process.stderr is not None
-    heard = b""
-    while text not in heard:
-        piece = os.read(process.stderr.fileno(), 1024)
-        assert piece, heard.decode()  # or it has died
-        heard += piece
-    threading.Thread(target=process.stderr.read, daemon=True).start()
 
 
 def test_a_run_is_validated_logged_and_says_what_it_saw(many_photos: Path, tmp_path: Path) -> None:

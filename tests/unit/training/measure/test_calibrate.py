@@ -1,6 +1,5 @@
 from dataclasses import replace
 from pathlib import Path
-from shutil import copy
 
 import numpy as np
 import pytest
@@ -27,15 +26,6 @@ def model(tmp_path: Path, mobilenet_colorizer: Colorizer) -> Path:
     folder = tmp_path / "model"
     digest = save_checkpoint(colorizer, folder, "1.0.0", {}).digest
     (folder / "metrics.json").write_text(f'{{"digest": "{digest}"}}')
-    return folder
-
-
-@pytest.fixture
-def two_photos(tmp_path: Path, photos: Path) -> Path:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for name in ("0.jpg", "1.png"):
-        copy(photos / name, folder)
     return folder
 
 

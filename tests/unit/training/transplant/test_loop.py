@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
@@ -18,6 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from service.network.backbones import BackboneName
 from service.network.checkpoint import Checkpoint, save_checkpoint
 from service.network.colorizer import Colorizer
+from tests.unit.training.processes import read_until
 from tests.unit.training.tiny import TINY, tiny_run
 from training.__main__ import main
 from training.errors import ExistingModelError, OtherRunError
@@ -86,17 +86,6 @@ def start(begun: Path, teacher: Path, photos: Path, save_every_s: float) -> "sub
     # Sums are taken in the same order only by as many threads.
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())}
     return subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, env=environment)
-
-
-def read_until(process: "subprocess.Popen[bytes]", text: bytes) -> None:
-    """Reads a process's standard error up to a text; then goes on reading it, so that the pipe cannot fill up."""
-    assert process.stderr is not None
-    heard = b""
-    while text not in heard:
-        piece = os.read(process.stderr.fileno(), 1024)
-        assert piece, heard.decode()  # or it has died
-        heard += piece
-    threading.Thread(target=process.stderr.read, daemon=True).start()
 
 
 def test_kill_9_loses_nothing_but_minutes(teacher: Path, beginning: Path, photos: Path, tmp_path: Path) -> None:
