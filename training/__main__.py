@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument(
         "--canvas", type=Canvas, choices=list(Canvas), default=Canvas.SQUARE, help="shape in which the network sees one"
     )
-    command.add_argument("--pictures", type=Path, help="folder for contact sheets of the faces")
+    command.add_argument("--pictures", type=Path, help="folder for contact sheets: of the faces, or of each source")
     command.add_argument("--save", action="store_true", help=f"add the figures to each model's {METRICS_FILE}")
     command = commands.add_parser("calibrate", help="calibrate a model's chroma with photographs")
     command.add_argument("--model", type=Path, required=True, help="the model's folder")

@@ -8,14 +8,15 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
 from training.errors import NoRunError
 from training.fit.log import LOG_FILE
 
 PHOTOS_A_SHEET = 10
-THUMBNAIL = 144  # pixels
+THUMBNAIL = 144  # pixels, of a crop
+PHOTO_THUMBNAIL = 208  # pixels, of a whole photograph
 SHEET_BYTES = 250_000
 
 _LABEL_HEIGHT = 36
@@ -25,22 +26,27 @@ _BEST_QUALITY, _WORST_QUALITY = 85, 25
 class ContactSheets:
     """A line a photograph, a column an answer; every ten lines a JPEG of at most 250 KB, `sheet-01.jpg` and so on."""
 
-    def __init__(self, folder: Path, columns: Sequence[str]) -> None:
-        """`folder` is made where it is missing; `columns`: the rows of the evaluation to show, from left to right."""
+    def __init__(self, folder: Path, columns: Sequence[str], name: str = "sheet", side: int = THUMBNAIL) -> None:
+        """`folder` is made where it is missing; `columns`: the rows of the evaluation to show, from left to right.
+
+        `name`: the files begin with it; `side`: of a thumbnail, pixels.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._columns = columns
+        self._name = name
+        self._side = side
         self._sheet = self._empty()
         self._written = 0
         self._lines = 0
 
     def add(self, pictures: Mapping[str, Tensor]) -> None:
-        """One photograph: uint8 sRGB (3, H, W) by row; rows that are no column are left out."""
-        top = _LABEL_HEIGHT + THUMBNAIL * self._lines
+        """One photograph: uint8 sRGB (3, H, W) by row; shows its middle square. Leaves out rows that are no column."""
+        top = _LABEL_HEIGHT + self._side * self._lines
         for column, name in enumerate(self._columns):
             whole = Image.fromarray(pictures[name].permute(1, 2, 0).numpy())
-            thumbnail = whole.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
-            self._sheet.paste(thumbnail, (THUMBNAIL * column, top))
+            thumbnail = ImageOps.fit(whole, (self._side, self._side), Image.Resampling.LANCZOS)
+            self._sheet.paste(thumbnail, (self._side * column, top))
         self._lines += 1
         if self._lines == PHOTOS_A_SHEET:
             self.finish()
@@ -49,19 +55,21 @@ class ContactSheets:
         """Writes the last sheet, which may have fewer lines."""
         if self._lines:
             self._written += 1
-            size = (self._sheet.width, _LABEL_HEIGHT + THUMBNAIL * self._lines)
-            (self._folder / f"sheet-{self._written:02}.jpg").write_bytes(_encode(self._sheet.crop((0, 0, *size))))
+            size = (self._sheet.width, _LABEL_HEIGHT + self._side * self._lines)
+            (self._folder / f"{self._name}-{self._written:02}.jpg").write_bytes(
+                _encode(self._sheet.crop((0, 0, *size)))
+            )
             self._sheet = self._empty()
             self._lines = 0
 
     def _empty(self) -> Image.Image:
-        size = (THUMBNAIL * len(self._columns), _LABEL_HEIGHT + THUMBNAIL * PHOTOS_A_SHEET)
+        size = (self._side * len(self._columns), _LABEL_HEIGHT + self._side * PHOTOS_A_SHEET)
         sheet = Image.new("RGB", size, "white")
         draw = ImageDraw.Draw(sheet)
         font = ImageFont.load_default(size=12)
         for column, name in enumerate(self._columns):
             # Backbone above tag: together they are wider than a thumbnail.
-            draw.text((THUMBNAIL * column + 4, 3), name.replace(" ", "\n", 1), fill="black", font=font)
+            draw.text((self._side * column + 4, 3), name.replace(" ", "\n", 1), fill="black", font=font)
         return sheet
 
 

@@ -26,7 +26,7 @@ from training.measure.bootstrap import Bootstrap, Key
 from training.measure.canvas import Canvas
 from training.measure.evaluate import SERVED
 from training.measure.faces import FaceBoard, FaceScores
-from training.measure.pictures import ContactSheets
+from training.measure.pictures import PHOTO_THUMBNAIL, ContactSheets
 from training.measure.predictions import MIN_COLORFULNESS
 from training.measure.scores import TRUTH, Scores
 from training.photos.faces import FACES_FILE, read_faces
@@ -60,14 +60,33 @@ class ServedEvaluation:
     """Empty where the set has no `FACES_FILE`."""
 
 
+class _SourceSheets:
+    """Contact sheets of whole photographs, those of each source apart: `night-01.jpg`, `snow-01.jpg` and so on."""
+
+    def __init__(self, folder: Path, columns: list[str]) -> None:
+        self._folder = folder
+        self._columns = columns
+        self._sheets: dict[str, ContactSheets] = {}
+
+    def add(self, photo: ServedPhotograph) -> None:
+        source = _source(photo.name).replace("/", "-") or "photographs"
+        if source not in self._sheets:
+            self._sheets[source] = ContactSheets(self._folder, self._columns, source, PHOTO_THUMBNAIL)
+        self._sheets[source].add(photo.pictures)
+
+    def finish(self) -> None:
+        for sheets in self._sheets.values():
+            sheets.finish()
+
+
 def evaluate_served(
     colorizers: Mapping[str, Colorizer], photos: Path, canvas: Canvas, pictures: Path | None = None
 ) -> ServedEvaluation:
     """Scores of every model, of their blend and of the grey answer, which goes the same way, on whole photographs.
 
-    `colorizers`: by the name of their row, in evaluation mode, on the CPU. `pictures`: folder for contact sheets of
-    the faces. A photograph's source is its name up to the last hyphen. Large JPEG files are reduced first, by
-    `PhotoFolder`.
+    `colorizers`: by the name of their row, in evaluation mode, on the CPU. `pictures`: folder for contact sheets, of
+    the faces where the set has a `FACES_FILE`, else of the photographs of each source. A photograph's source is its
+    name up to the last hyphen. Large JPEG files are reduced first, by `PhotoFolder`.
 
     Raises:
         NoPhotosError: The folder holds no photographs, or none with any colour.
@@ -77,14 +96,19 @@ def evaluate_served(
     photo_set = open_photos(photos)
     answers = Answers(colorizers)
     faces = read_faces(photo_set) if (photo_set.folder / FACES_FILE).exists() else {}
-    sheets = ContactSheets(pictures, [TRUTH, *answers.served]) if pictures is not None and faces else None
-    face_board = FaceBoard(answers.served, sheets, sum(map(len, faces.values())))
+    columns = [TRUTH, *answers.served]
+    face_sheets = ContactSheets(pictures, columns) if pictures is not None and faces else None
+    photo_sheets = _SourceSheets(pictures, columns) if pictures is not None and not faces else None
+    face_board = FaceBoard(answers.served, face_sheets, sum(map(len, faces.values())))
     figures: dict[Key, list[float]] = defaultdict(list)
     for photo in serve(photo_set, range(len(photo_set)), answers, canvas):
         _measure(photo, figures)
         face_board.add(photo.pictures, faces.get(photo.name, []))
-    if sheets is not None:
-        sheets.finish()
+        if photo_sheets is not None:
+            photo_sheets.add(photo)
+    for sheets in (face_sheets, photo_sheets):
+        if sheets is not None:
+            sheets.finish()
     arrays = {key: np.array(values) for key, values in figures.items()}
     if arrays[TRUTH, "colorfulness"].mean() < MIN_COLORFULNESS:
         raise NoPhotosError(f"no photograph below {photos} has any colour to compare with")
@@ -195,9 +219,14 @@ def _scores(rows: list[str], bootstrap: Bootstrap) -> Scores:
 
 def _sources(names: list[str]) -> dict[str, NDArray[np.intp]]:
     """The photographs of each source that has enough, the largest source first."""
-    sources = [name.rpartition("-")[0] for name in names]
+    sources = [_source(name) for name in names]
     counted = [source for source, count in Counter(sources).most_common() if source and count >= SOURCE_PHOTOS]
     return {source: np.flatnonzero(np.array(sources) == source) for source in counted}
+
+
+def _source(name: str) -> str:
+    """What a photograph's name says before its last hyphen; empty where it has none."""
+    return name.rpartition("-")[0]
 
 
 def _chroma(lab: Tensor) -> Tensor:

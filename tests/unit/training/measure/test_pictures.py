@@ -36,6 +36,16 @@ def test_columns_are_in_order(tmp_path: Path) -> None:
     assert right == pytest.approx((0, 0, 255), abs=4)
 
 
+def test_the_middle_of_a_photograph_is_shown_undistorted(tmp_path: Path) -> None:
+    sheets = ContactSheets(tmp_path, ["truth"], "night", 100)
+    ramp = torch.arange(240, dtype=torch.uint8).expand(3, 100, 240).contiguous()
+    sheets.add({"truth": ramp})
+    sheets.finish()
+    with Image.open(tmp_path / "night-01.jpg") as sheet:
+        line = [sheet.convert("L").getpixel((x, sheet.height - 50)) for x in range(100)]
+    assert line == pytest.approx(list(range(70, 170)), abs=3)
+
+
 def test_loss_curves_of_every_run(tmp_path: Path) -> None:
     for name, validated in (("a/mobilenet_v2", "0.02"), ("b/mobilenet_v2", "")):
         (tmp_path / name).mkdir(parents=True)

@@ -19,6 +19,7 @@ from training.errors import NoPhotosError
 from training.measure.answers import Answers, load_models
 from training.measure.canvas import Canvas
 from training.measure.evaluate import evaluate, save_metrics
+from training.measure.pictures import PHOTO_THUMBNAIL
 from training.measure.served import ServedEvaluation, evaluate_served, serve
 from training.photos.sets import open_photos
 
@@ -66,6 +67,17 @@ def test_figures_are_means_over_photographs(
     assert scores["psnr_above_grey"]["value"] == pytest.approx(np.mean(above), abs=0.01)
     assert scores["excess"]["value"] == pytest.approx(np.mean(excess), abs=1e-3)
     assert evaluation.scores["grey"]["ciede2000_ratio_to_grey"] == {"value": 1, "low": 1, "high": 1}
+
+
+def test_sheets_show_each_source_apart(two_sources: Path, tmp_path: Path, mobilenet_colorizer: Colorizer) -> None:
+    (tmp_path / "photos").mkdir()
+    for name in ("dull-0.png", "dull-1.png", "vivid-set-0.png"):
+        copy(two_sources / name, tmp_path / "photos")
+    evaluate_served({"model": mobilenet_colorizer}, tmp_path / "photos", Canvas.SQUARE, tmp_path / "sheets")
+    with Image.open(tmp_path / "sheets/dull-01.jpg") as two, Image.open(tmp_path / "sheets/vivid-set-01.jpg") as one:
+        assert two.height - one.height == PHOTO_THUMBNAIL
+        assert two.width == one.width == 2 * PHOTO_THUMBNAIL
+    assert len(list((tmp_path / "sheets").iterdir())) == 2
 
 
 def test_every_large_source_counts_once(
