@@ -18,17 +18,21 @@ from torch import Tensor, nn
 
 from service.network.backbones import trunk_maps
 from service.network.colorizer import Colorizer
-from training.fit.losses import laplace
+from training.fit.losses import distance_moments, laplace
 from training.transplant.units import Slot
 
 _STRIDES = {"layer1": 4, "layer2": 8, "layer3": 16, "layer4": 32}
 
 Parts = dict[str, Tensor]
 """What is minimised, a scalar each: for every layer that learns, and for `layer3`, the share of the teacher's variance
-that it does not explain; of `colors` the same, of the true ones; and `confidence`, weighted as in `fit`."""
+that it does not explain; of `colors` the loss that the teacher learned with, as a share of a grey answer's; and
+`confidence`, weighted as in `fit`."""
 
 LEAST_VARIANCE = 1e-4
-"""Of ab/128, where a variance of 0.01 is usual; the streams' is about 1."""
+"""Of a stream, where about 1 is usual."""
+
+LEAST_LOSS = 0.01
+"""Of a grey answer, where 0.3 is usual."""
 
 
 class Distillation(nn.Module):
@@ -66,7 +70,7 @@ class Distillation(nn.Module):
         predicted = self.student.decoder(self.student.fusion(self.student.encoder(encoder_input), maps))
         answers = {name: maps[stride] for name, stride in _STRIDES.items()}
         parts = self._unexplained(answers, self._streams(backbone_input))
-        parts["colors"] = unexplained(predicted.ab, target)
+        parts["colors"] = color_loss(predicted.ab, target)
         if predicted.log_scale is not None:
             parts["confidence"] = laplace(predicted.log_scale.float(), predicted.ab.float(), target)
         return parts
@@ -99,10 +103,21 @@ class Distillation(nn.Module):
         return parts
 
 
+def color_loss(predicted: Tensor, target: Tensor) -> Tensor:
+    """`distance_moments` over what it is of a grey answer; both ab/128 (B, 2, H, W), the result a scalar.
+
+    A grey answer's below `LEAST_LOSS` counts as that: a batch of grey photographs has none. Squared error would make
+    the student duller than its teacher, and burn faces once a calibration makes up for it.
+    """
+    predicted, target = predicted.float(), target.float()
+    grey = distance_moments(torch.zeros_like(target), target)
+    return distance_moments(predicted, target) / grey.clamp(min=LEAST_LOSS)
+
+
 def unexplained(predicted: Tensor, target: Tensor) -> Tensor:
     """Squared error over the target's variance about its channels' means; both (B, C, H, W), the result a scalar.
 
-    A variance below `LEAST_VARIANCE` counts as that: a batch of grey photographs has none.
+    A variance below `LEAST_VARIANCE` counts as that.
     """
     predicted, target = predicted.float(), target.float()
     spread = target - target.mean(dim=(0, 2, 3), keepdim=True)

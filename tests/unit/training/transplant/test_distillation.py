@@ -11,7 +11,7 @@ from service.imaging import color
 from service.network.checkpoint import Checkpoint, save_checkpoint
 from service.network.preprocessing import AB_SCALE
 from tests.unit.training.transplant.networks import Pair, make_hints
-from training.transplant.distillation import Distillation
+from training.transplant.distillation import Distillation, color_loss
 from training.transplant.run import Curriculum, DistillationRun
 
 SIDE = 64
@@ -105,6 +105,13 @@ def test_what_learns_from_what(part: str, learners: set[str], pair: Pair, seen: 
     found = {".".join(name.split(".")[: 3 if "joins" in name else 2]) for name in moved - stem}
     assert found == learners
     assert (stem <= moved) == (part != "confidence")
+
+
+def test_the_colours_loss_is_a_share_of_a_grey_answers(target: Tensor) -> None:
+    grey = torch.zeros_like(target)
+    assert color_loss(grey, target) == pytest.approx(1)
+    assert color_loss(0.5 * target, target) < color_loss(0.4 * target, target) < 1
+    assert color_loss(grey + 0.1, grey).isfinite()  # grey photographs
 
 
 def test_the_teacher_never_trains(pair: Pair, seen: Tensor) -> None:
