@@ -27,6 +27,7 @@ class LossName(StrEnum):
     MOMENTS = "moments"
     DISTANCE = "distance"
     DISTANCE_MOMENTS = "distance_moments"
+    DISTANCE_CHROMA = "distance_chroma"
     PERCEPTUAL = "perceptual"
     CLASSIFICATION = "classification"
 

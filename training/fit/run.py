@@ -97,6 +97,8 @@ class Run:
                 return lambda _, *ab: losses.distance(*ab)
             case LossName.DISTANCE_MOMENTS:
                 return lambda _, *ab: losses.distance_moments(*ab)
+            case LossName.DISTANCE_CHROMA:
+                return lambda _, *ab: losses.distance_chroma(*ab)
             case LossName.PERCEPTUAL:
                 layers = list(self.model.backbone[:PERCEPTUAL_LAYERS])
                 perceptual = losses.Perceptual(layers, self.bfloat16).to(self.device)

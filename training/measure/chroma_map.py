@@ -14,7 +14,7 @@ from training.measure.predictions import PredictedBatch, Predictions
 GLOW_COST = 20.0
 """What a glowing pixel costs, in units of CIEDE2000, on top of its own difference."""
 
-MAX_SHIFT = 2.0
+MAX_SHIFT = 1.0
 """No chroma is moved by more than about so many times the error that the network expects of it."""
 
 CEILING_QUANTILE = 0.95

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from service.network.backbones import trunk_maps
 from service.network.colorizer import Colorizer
-from training.fit.losses import distance_moments, laplace
+from training.fit.losses import distance, laplace
 from training.transplant.units import Slot
 
 _STRIDES = {"layer1": 4, "layer2": 8, "layer3": 16, "layer4": 32}
@@ -32,7 +32,7 @@ LEAST_VARIANCE = 1e-4
 """Of a stream, where about 1 is usual."""
 
 LEAST_LOSS = 0.01
-"""Of a grey answer, where 0.3 is usual."""
+"""Of a grey answer, where 0.13 is usual."""
 
 
 class Distillation(nn.Module):
@@ -104,14 +104,14 @@ class Distillation(nn.Module):
 
 
 def color_loss(predicted: Tensor, target: Tensor) -> Tensor:
-    """`distance_moments` over what it is of a grey answer; both ab/128 (B, 2, H, W), the result a scalar.
+    """`distance` over what it is of a grey answer; both ab/128 (B, 2, H, W), the result a scalar.
 
-    A grey answer's below `LEAST_LOSS` counts as that: a batch of grey photographs has none. Squared error would make
-    the student duller than its teacher, and burn faces once a calibration makes up for it.
+    A grey answer's below `LEAST_LOSS` counts as that: a batch of grey photographs has none. Squared error would draw
+    the student from its teacher's medians to means.
     """
     predicted, target = predicted.float(), target.float()
-    grey = distance_moments(torch.zeros_like(target), target)
-    return distance_moments(predicted, target) / grey.clamp(min=LEAST_LOSS)
+    grey = distance(torch.zeros_like(target), target)
+    return distance(predicted, target) / grey.clamp(min=LEAST_LOSS)
 
 
 def unexplained(predicted: Tensor, target: Tensor) -> Tensor:

@@ -52,21 +52,33 @@ def test_moments_ask_for_more_colour_where_the_squared_error_does_not() -> None:
     assert slopes[losses.moments] < 0
 
 
-def test_distance_and_moments_ask_for_more_colour_where_the_distance_does_not() -> None:
+def test_what_is_added_to_the_distance_asks_for_more_colour() -> None:
     # Two opposite answers are equally likely: any colour between them is as near to both, grey among them.
     target = torch.stack((torch.full((2, 4, 4), 0.3), torch.full((2, 4, 4), -0.3)))
     answer = torch.full((1, 2, 4, 4), 0.01, requires_grad=True)
     slopes = []
-    for loss in (losses.distance, losses.distance_moments):
+    for loss in (losses.distance, losses.distance_moments, losses.distance_chroma):
         (gradient,) = torch.autograd.grad(loss(answer.expand(2, -1, -1, -1), target), answer)
         slopes.append(gradient.sum().item())
     assert slopes[0] == pytest.approx(0, abs=1e-4)
-    assert slopes[1] < -0.1
+    assert max(slopes[1:]) < -0.1
     assert losses.distance_moments(target, target).item() == pytest.approx(0, abs=2e-3)
+    assert losses.distance_chroma(target, target).item() == pytest.approx(0, abs=2e-3)
 
 
-@pytest.mark.parametrize("loss", [losses.moments, losses.distance_moments])
-def test_moments_have_a_gradient_at_grey(loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+def test_a_few_glowing_spots_are_cheap_where_colourfulness_counts_but_not_where_chroma_does() -> None:
+    target = torch.stack((torch.full((2, 4, 4), 0.3), torch.full((2, 4, 4), -0.3)))
+    faint = torch.zeros(2, 2, 4, 4)
+    faint[:, 0] = 0.05
+    spots = torch.zeros(2, 2, 4, 4)
+    spots[:, 0, 0, 0] = 0.8  # as much chroma on the mean
+    assert losses.distance(spots, target) > losses.distance(faint, target)
+    assert losses.distance_moments(spots, target) < losses.distance_moments(faint, target)
+    assert losses.distance_chroma(spots, target) > losses.distance_chroma(faint, target)
+
+
+@pytest.mark.parametrize("loss", [losses.moments, losses.distance_moments, losses.distance_chroma])
+def test_colour_has_a_gradient_at_grey(loss: Callable[[Tensor, Tensor], Tensor]) -> None:
     answer = torch.zeros(1, 2, 4, 4, requires_grad=True)
     loss(answer, torch.full((1, 2, 4, 4), 0.3)).backward()
     assert answer.grad is not None
