@@ -17,7 +17,7 @@ from service.network.decoder import Prediction
 from service.network.saturation import PowerLaw
 from training.errors import NoModelsError
 
-WITHOUT_SATURATION = "without saturation"
+UNCALIBRATED = "uncalibrated"
 BLEND = "blend"
 GREY = "grey"
 CONSTANT_MEAN = "constant_mean"
@@ -111,7 +111,7 @@ class Answers:
             prediction, calibration = asked[colorizer.decoder], colorizer.calibration
             rows[name] = calibration(prediction.raw, prediction.expected_error, lightness)
             if isinstance(calibration, ChromaMap) or (calibration.gain, calibration.exponent) != (1, 0):
-                rows[f"{name} {WITHOUT_SATURATION}"] = prediction.raw
+                rows[f"{name} {UNCALIBRATED}"] = prediction.raw
         if self.blended:
             rows[BLEND] = torch.stack([rows[name] for name in self.colorizers]).mean(dim=0)
         rows[GREY] = lightness.new_zeros(len(lightness), 2, *lightness.shape[2:])

@@ -16,7 +16,7 @@ from service.network.checkpoint import METRICS_FILE
 from service.network.colorizer import Colorizer
 from service.network.preprocessing import AB_SCALE
 from training.errors import NoPhotosError
-from training.measure.answers import BLEND, GREY, WITHOUT_SATURATION, Answers, StoredModel, deliver
+from training.measure.answers import BLEND, GREY, UNCALIBRATED, Answers, StoredModel, deliver
 from training.measure.frechet import FeatureExtractor
 from training.measure.hint_curve import HintScores, measure_hints
 from training.measure.pictures import ContactSheets
@@ -125,7 +125,7 @@ def save_metrics(model: StoredModel, evaluation: Evaluation) -> None:
     if SERVED in model.checkpoint.metrics:
         measured[SERVED] = model.checkpoint.metrics[SERVED]
     if BLEND in scores:
-        measured["blend_of"] = [row for row in scores if row not in REFERENCES and WITHOUT_SATURATION not in row]
+        measured["blend_of"] = [row for row in scores if row not in REFERENCES and UNCALIBRATED not in row]
     if model.name in evaluation.reliability:
         measured["reliability"] = asdict(evaluation.reliability[model.name])
     if model.name in evaluation.hints:

@@ -45,7 +45,7 @@ def measure_reliability(colorizer: Colorizer, batches: Iterable[Tensor]) -> Reli
     """The reliability of a network with confidence over pictures, uint8 sRGB (B, 3, 224, 224).
 
     The predicted error is the scale of `Prediction.log_scale`, the real one the mean of |Δa*| and |Δb*|, both before
-    the calibrated saturation: that is what the confidence has learned.
+    the calibration: that is what the confidence has learned.
     """
     counts, predicted, real = torch.zeros(3, _STEPS, dtype=torch.float64)
     for rgb in batches:

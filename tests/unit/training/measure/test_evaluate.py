@@ -36,7 +36,7 @@ def by_name(models: list[StoredModel]) -> dict[str, Colorizer]:
 def models(
     mobilenet_colorizer: Colorizer, resnet_colorizer: Colorizer, tmp_path_factory: pytest.TempPathFactory
 ) -> list[StoredModel]:
-    """One of each backbone; the first with a calibrated saturation."""
+    """One of each backbone; the first with a calibration."""
     calibrated = Colorizer(replace(mobilenet_colorizer.config, saturation_gain=1.4, saturation_exponent=0.5)).eval()
     calibrated.load_state_dict(mobilenet_colorizer.state_dict())
     folders = [tmp_path_factory.mktemp(name) for name in ("mobilenet", "resnet")]
@@ -72,7 +72,7 @@ def target(truth: torch.Tensor) -> torch.Tensor:
 def test_rows(scores: Scores, models: list[StoredModel], evaluation: Evaluation) -> None:
     mobilenet, resnet = (model.name for model in models)
     assert mobilenet.startswith("mobilenet_v2 1.1.0+")
-    without = f"{mobilenet} without saturation"
+    without = f"{mobilenet} uncalibrated"
     assert list(scores) == [mobilenet, without, resnet, "blend", "grey", "constant_mean", "always_b", "truth"]
     assert evaluation.photos == 6
 
@@ -102,11 +102,11 @@ def test_models_are_measured_as_served(scores: Scores, models: list[StoredModel]
         assert scores[row]["mse"]["value"] == pytest.approx((ab / 128 - target).square().mean().item(), rel=1e-3)
 
 
-def test_and_also_without_their_saturation(scores: Scores, models: list[StoredModel], truth: torch.Tensor) -> None:
+def test_and_also_uncalibrated(scores: Scores, models: list[StoredModel], truth: torch.Tensor) -> None:
     lightness, target = split_lab(truth)
     with torch.inference_mode():
         raw = models[0].checkpoint.colorizer(lightness).ab
-    row = scores[f"{models[0].name} without saturation"]
+    row = scores[f"{models[0].name} uncalibrated"]
     assert row["mse"]["value"] == pytest.approx((raw - target).square().mean().item(), rel=1e-3)
 
 
@@ -210,7 +210,7 @@ def test_a_photograph_that_cannot_be_read_is_named(tmp_path: Path, models: list[
 
 def test_tables_have_a_row_for_every_answer(scores: Scores, models: list[StoredModel]) -> None:
     errors, colors = (table.splitlines() for table in format_tables(scores).split("\n\n"))
-    answers = [models[0].name, f"{models[0].name} without saturation", models[1].name]
+    answers = [models[0].name, f"{models[0].name} uncalibrated", models[1].name]
     for table, last in ((errors, "always b"), (colors, "truth")):
         names = [line.split(" | ")[0].strip("| ") for line in table[2:]]
         assert names == [*answers, "blend", "grey", "constant mean", last]
