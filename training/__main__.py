@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--model", type=Path, required=True, help="the model's folder")
     command.add_argument("--photos", type=Path, required=True, help="folder of colour photographs")
     command.add_argument("--selection", type=Path, help=f"a run's {SELECTION_FILE}: take those that it held back")
-    command.add_argument("--ratio", type=float, default=1.0, help="colourfulness wanted, as a share of the truth's")
+    command.add_argument("--ratio", type=float, default=0.8, help="colourfulness wanted, as a share of the truth's")
     command.add_argument(
         "--compare", type=Path, help="folder to measure ways of calibrating on, instead of writing one"
     )

@@ -71,7 +71,7 @@ def distance(predicted: Tensor, target: Tensor) -> Tensor:
 def distance_moments(predicted: Tensor, target: Tensor) -> Tensor:
     """`distance` plus the squared error of every picture's colourfulness, see `moments`.
 
-    Beware: colourfulness grows with the square of chroma, distance with chroma itself. So a few glowing spots are the
+    Beware: colourfulness is mostly a root mean square of chroma, distance a mean. So a few glowing spots are the
     cheapest colour there is, and networks learn to paint them.
     """
     return distance(predicted, target) + DISTANCE_MOMENTS_WEIGHT * _colorfulness_error(predicted, target)

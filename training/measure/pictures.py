@@ -24,7 +24,7 @@ _BEST_QUALITY, _WORST_QUALITY = 85, 25
 
 
 class ContactSheets:
-    """A line a photograph, a column an answer; every ten lines a JPEG of at most 250 KB, `sheet-01.jpg` and so on."""
+    """A line a photograph, a column an answer; every ten lines a JPEG of at most 250 KB, `NAME-01.jpg` and so on."""
 
     def __init__(self, folder: Path, columns: Sequence[str], name: str = "sheet", side: int = THUMBNAIL) -> None:
         """`folder` is made where it is missing; `columns`: the rows of the evaluation to show, from left to right.
@@ -36,40 +36,34 @@ class ContactSheets:
         self._columns = columns
         self._name = name
         self._side = side
-        self._sheet = self._empty()
+        self._lines: list[list[Image.Image]] = []
         self._written = 0
-        self._lines = 0
 
     def add(self, pictures: Mapping[str, Tensor]) -> None:
         """One photograph: uint8 sRGB (3, H, W) by row; shows its middle square. Leaves out rows that are no column."""
-        top = _LABEL_HEIGHT + self._side * self._lines
-        for column, name in enumerate(self._columns):
-            whole = Image.fromarray(pictures[name].permute(1, 2, 0).numpy())
-            thumbnail = ImageOps.fit(whole, (self._side, self._side), Image.Resampling.LANCZOS)
-            self._sheet.paste(thumbnail, (self._side * column, top))
-        self._lines += 1
-        if self._lines == PHOTOS_A_SHEET:
+        wholes = (Image.fromarray(pictures[name].permute(1, 2, 0).numpy()) for name in self._columns)
+        self._lines.append([ImageOps.fit(whole, (self._side,) * 2, Image.Resampling.LANCZOS) for whole in wholes])
+        if len(self._lines) == PHOTOS_A_SHEET:
             self.finish()
 
     def finish(self) -> None:
         """Writes the last sheet, which may have fewer lines."""
         if self._lines:
             self._written += 1
-            size = (self._sheet.width, _LABEL_HEIGHT + self._side * self._lines)
-            (self._folder / f"{self._name}-{self._written:02}.jpg").write_bytes(
-                _encode(self._sheet.crop((0, 0, *size)))
-            )
-            self._sheet = self._empty()
-            self._lines = 0
+            (self._folder / f"{self._name}-{self._written:02}.jpg").write_bytes(_encode(self._draw()))
+            self._lines.clear()
 
-    def _empty(self) -> Image.Image:
-        size = (self._side * len(self._columns), _LABEL_HEIGHT + self._side * PHOTOS_A_SHEET)
+    def _draw(self) -> Image.Image:
+        size = (self._side * len(self._columns), _LABEL_HEIGHT + self._side * len(self._lines))
         sheet = Image.new("RGB", size, "white")
         draw = ImageDraw.Draw(sheet)
         font = ImageFont.load_default(size=12)
         for column, name in enumerate(self._columns):
             # Backbone above tag: together they are wider than a thumbnail.
             draw.text((self._side * column + 4, 3), name.replace(" ", "\n", 1), fill="black", font=font)
+        for line, thumbnails in enumerate(self._lines):
+            for column, thumbnail in enumerate(thumbnails):
+                sheet.paste(thumbnail, (self._side * column, _LABEL_HEIGHT + self._side * line))
         return sheet
 
 

@@ -25,8 +25,8 @@ _STRIDES = {"layer1": 4, "layer2": 8, "layer3": 16, "layer4": 32}
 
 Parts = dict[str, Tensor]
 """What is minimised, a scalar each: for every layer that learns, and for `layer3`, the share of the teacher's variance
-that it does not explain; of `colors` the loss that the teacher learned with, as a share of a grey answer's; and
-`confidence`, weighted as in `fit`."""
+that it does not explain; of `colors` the `distance` to the true ones, as a share of a grey answer's; and `confidence`,
+weighted as in `fit`."""
 
 LEAST_VARIANCE = 1e-4
 """Of a stream, where about 1 is usual."""
@@ -107,7 +107,7 @@ def color_loss(predicted: Tensor, target: Tensor) -> Tensor:
     """`distance` over what it is of a grey answer; both ab/128 (B, 2, H, W), the result a scalar.
 
     A grey answer's below `LEAST_LOSS` counts as that: a batch of grey photographs has none. Squared error would draw
-    the student from its teacher's medians to means.
+    a student whose teacher learned medians to means.
     """
     predicted, target = predicted.float(), target.float()
     grey = distance(torch.zeros_like(target), target)

@@ -71,13 +71,17 @@ def test_figures_are_means_over_photographs(
 
 def test_sheets_show_each_source_apart(two_sources: Path, tmp_path: Path, mobilenet_colorizer: Colorizer) -> None:
     (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/more").mkdir()
     for name in ("dull-0.png", "dull-1.png", "vivid-set-0.png"):
         copy(two_sources / name, tmp_path / "photos")
+    copy(two_sources / "few-0.png", tmp_path / "photos/more")
+    copy(two_sources / "few-1.png", tmp_path / "photos/nameless.png")
     evaluate_served({"model": mobilenet_colorizer}, tmp_path / "photos", Canvas.SQUARE, tmp_path / "sheets")
     with Image.open(tmp_path / "sheets/dull-01.jpg") as two, Image.open(tmp_path / "sheets/vivid-set-01.jpg") as one:
         assert two.height - one.height == PHOTO_THUMBNAIL
         assert two.width == one.width == 2 * PHOTO_THUMBNAIL
-    assert len(list((tmp_path / "sheets").iterdir())) == 2
+    names = {file.name for file in (tmp_path / "sheets").iterdir()}
+    assert names == {"dull-01.jpg", "vivid-set-01.jpg", "more-few-01.jpg", "photographs-01.jpg"}
 
 
 def test_every_large_source_counts_once(
