@@ -1,6 +1,7 @@
 """Pictures for people: contact sheets of coloured photographs, and the loss curves of runs."""
 
 import csv
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -24,44 +25,50 @@ _BEST_QUALITY, _WORST_QUALITY = 85, 25
 
 
 class ContactSheets:
-    """A line a photograph, a column an answer; every ten lines a JPEG of at most 250 KB, `NAME-01.jpg` and so on."""
+    """A line a photograph, a column an answer; every ten lines a JPEG of at most 250 KB, `SHEET-01.jpg` and so on."""
 
-    def __init__(self, folder: Path, columns: Sequence[str], name: str = "sheet", side: int = THUMBNAIL) -> None:
+    def __init__(self, folder: Path, columns: Sequence[str], side: int = THUMBNAIL) -> None:
         """`folder` is made where it is missing; `columns`: the rows of the evaluation to show, from left to right.
 
-        `name`: the files begin with it; `side`: of a thumbnail, pixels.
+        `side`: of a thumbnail, pixels.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._columns = columns
-        self._name = name
         self._side = side
-        self._lines: list[list[Image.Image]] = []
-        self._written = 0
+        self._lines: dict[str, list[list[Image.Image]]] = defaultdict(list)
+        self._written: Counter[str] = Counter()
 
-    def add(self, pictures: Mapping[str, Tensor]) -> None:
-        """One photograph: uint8 sRGB (3, H, W) by row; shows its middle square. Leaves out rows that are no column."""
+    def add(self, pictures: Mapping[str, Tensor], sheet: str = "sheet") -> None:
+        """One photograph: uint8 sRGB (3, H, W) by row; shows its middle square. Leaves out rows that are no column.
+
+        `sheet`: which sheets it goes to; their files begin with it.
+        """
         wholes = (Image.fromarray(pictures[name].permute(1, 2, 0).numpy()) for name in self._columns)
-        self._lines.append([ImageOps.fit(whole, (self._side,) * 2, Image.Resampling.LANCZOS) for whole in wholes])
-        if len(self._lines) == PHOTOS_A_SHEET:
-            self.finish()
+        lines = self._lines[sheet]
+        lines.append([ImageOps.fit(whole, (self._side,) * 2, Image.Resampling.LANCZOS) for whole in wholes])
+        if len(lines) == PHOTOS_A_SHEET:
+            self._write(sheet)
 
     def finish(self) -> None:
-        """Writes the last sheet, which may have fewer lines."""
-        if self._lines:
-            self._written += 1
-            (self._folder / f"{self._name}-{self._written:02}.jpg").write_bytes(_encode(self._draw()))
-            self._lines.clear()
+        """Writes the last sheets, which may have fewer lines."""
+        for sheet in list(self._lines):
+            self._write(sheet)
 
-    def _draw(self) -> Image.Image:
-        size = (self._side * len(self._columns), _LABEL_HEIGHT + self._side * len(self._lines))
+    def _write(self, sheet: str) -> None:
+        self._written[sheet] += 1
+        file = self._folder / f"{sheet}-{self._written[sheet]:02}.jpg"
+        file.write_bytes(_encode(self._draw(self._lines.pop(sheet))))
+
+    def _draw(self, lines: list[list[Image.Image]]) -> Image.Image:
+        size = (self._side * len(self._columns), _LABEL_HEIGHT + self._side * len(lines))
         sheet = Image.new("RGB", size, "white")
         draw = ImageDraw.Draw(sheet)
         font = ImageFont.load_default(size=12)
         for column, name in enumerate(self._columns):
             # Backbone above tag: together they are wider than a thumbnail.
             draw.text((self._side * column + 4, 3), name.replace(" ", "\n", 1), fill="black", font=font)
-        for line, thumbnails in enumerate(self._lines):
+        for line, thumbnails in enumerate(lines):
             for column, thumbnail in enumerate(thumbnails):
                 sheet.paste(thumbnail, (self._side * column, _LABEL_HEIGHT + self._side * line))
         return sheet

@@ -26,7 +26,7 @@ from training.measure.bootstrap import Bootstrap, Key
 from training.measure.canvas import Canvas
 from training.measure.evaluate import SERVED
 from training.measure.faces import FaceBoard, FaceScores
-from training.measure.pictures import PHOTO_THUMBNAIL, ContactSheets
+from training.measure.pictures import PHOTO_THUMBNAIL, THUMBNAIL, ContactSheets
 from training.measure.predictions import MIN_COLORFULNESS
 from training.measure.scores import TRUTH, Scores
 from training.photos.faces import FACES_FILE, read_faces
@@ -60,25 +60,6 @@ class ServedEvaluation:
     """Empty where the set has no `FACES_FILE`."""
 
 
-class _SourceSheets:
-    """Contact sheets of whole photographs, those of each source apart: `night-01.jpg`, `snow-01.jpg` and so on."""
-
-    def __init__(self, folder: Path, columns: list[str]) -> None:
-        self._folder = folder
-        self._columns = columns
-        self._sheets: dict[str, ContactSheets] = {}
-
-    def add(self, photo: ServedPhotograph) -> None:
-        source = _source(photo.name).replace("/", "-") or "photographs"
-        if source not in self._sheets:
-            self._sheets[source] = ContactSheets(self._folder, self._columns, source, PHOTO_THUMBNAIL)
-        self._sheets[source].add(photo.pictures)
-
-    def finish(self) -> None:
-        for sheets in self._sheets.values():
-            sheets.finish()
-
-
 def evaluate_served(
     colorizers: Mapping[str, Colorizer], photos: Path, canvas: Canvas, pictures: Path | None = None
 ) -> ServedEvaluation:
@@ -96,19 +77,18 @@ def evaluate_served(
     photo_set = open_photos(photos)
     answers = Answers(colorizers)
     faces = read_faces(photo_set) if (photo_set.folder / FACES_FILE).exists() else {}
-    columns = [TRUTH, *answers.served]
-    face_sheets = ContactSheets(pictures, columns) if pictures is not None and faces else None
-    photo_sheets = _SourceSheets(pictures, columns) if pictures is not None and not faces else None
-    face_board = FaceBoard(answers.served, face_sheets, sum(map(len, faces.values())))
+    sheets = None
+    if pictures is not None:
+        sheets = ContactSheets(pictures, [TRUTH, *answers.served], THUMBNAIL if faces else PHOTO_THUMBNAIL)
+    face_board = FaceBoard(answers.served, sheets, sum(map(len, faces.values())))
     figures: dict[Key, list[float]] = defaultdict(list)
     for photo in serve(photo_set, range(len(photo_set)), answers, canvas):
         _measure(photo, figures)
         face_board.add(photo.pictures, faces.get(photo.name, []))
-        if photo_sheets is not None:
-            photo_sheets.add(photo)
-    for sheets in (face_sheets, photo_sheets):
-        if sheets is not None:
-            sheets.finish()
+        if sheets is not None and not faces:
+            sheets.add(photo.pictures, _source(photo.name).replace("/", "-") or "photographs")
+    if sheets is not None:
+        sheets.finish()
     arrays = {key: np.array(values) for key, values in figures.items()}
     if arrays[TRUTH, "colorfulness"].mean() < MIN_COLORFULNESS:
         raise NoPhotosError(f"no photograph below {photos} has any colour to compare with")

@@ -37,9 +37,9 @@ def test_columns_are_in_order(tmp_path: Path) -> None:
 
 
 def test_the_middle_of_a_photograph_is_shown_undistorted(tmp_path: Path) -> None:
-    sheets = ContactSheets(tmp_path, ["truth"], "night", 100)
+    sheets = ContactSheets(tmp_path, ["truth"], 100)
     ramp = torch.arange(240, dtype=torch.uint8).expand(3, 100, 240).contiguous()
-    sheets.add({"truth": ramp})
+    sheets.add({"truth": ramp}, "night")
     sheets.finish()
     with Image.open(tmp_path / "night-01.jpg") as sheet:
         line = [sheet.convert("L").getpixel((x, sheet.height - 50)) for x in range(100)]
