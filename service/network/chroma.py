@@ -57,6 +57,14 @@ class ChromaMap(nn.Module):
         return ab * (mapped / chroma)
 
 
+class Uncalibrated(nn.Module):
+    """Leaves the network's colours as they are: what it has in place of a `ChromaMap` before one is fitted."""
+
+    def forward(self, ab: Tensor, expected_error: Tensor | None, lightness: Tensor) -> Tensor:  # noqa: ARG002 - as ChromaMap
+        """Raw a*, b* (B, 2, H, W) → the same."""
+        return ab
+
+
 def certainty(chroma: Tensor, expected_error: Tensor | None) -> Tensor:
     """C / (C + expected error), in [0, 1): 0.5 where the network expects to be as far off as its colour is strong.
 

@@ -6,12 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from service.network.backbones import BackboneName, build_backbone, trunk_maps
-from service.network.chroma import ChromaMap
+from service.network.chroma import ChromaMap, Uncalibrated
 from service.network.decoder import SKIP_STRIDES, Decoder, Prediction
 from service.network.encoder import STRIDES, Encoder
 from service.network.fusion import Fusion
 from service.network.preprocessing import AB_SCALE, HINT_CHANNELS, Preprocessing
-from service.network.saturation import PowerLaw
 
 
 @dataclass(frozen=True)
@@ -33,19 +32,15 @@ class ColorizerConfig:
     confidence: bool = False
     """Whether the decoder says how far off its colours will be."""
     calibrated: bool = False
-    """Whether a `ChromaMap` calibrates its chroma; otherwise the two numbers of `PowerLaw` do."""
-    saturation_gain: float = 1.0
-    saturation_exponent: float = 0.0
+    """Whether it has a `ChromaMap`."""
 
     def __post_init__(self) -> None:
         if 32 not in self.fusion_strides or not set(self.fusion_strides) <= {32, 16, 8, 4}:
             raise ValueError(f"fusion_strides must be 32 and any of 16, 8 and 4, not {self.fusion_strides}")
-        if self.calibrated and (self.saturation_gain, self.saturation_exponent) != (1, 0):
-            raise ValueError("a network has a chroma map, or a gain and an exponent, not both")
 
     def uncalibrated(self) -> "ColorizerConfig":
         """The same network without its calibration, which was fitted to weights that will change."""
-        return replace(self, calibrated=False, saturation_gain=1.0, saturation_exponent=0.0)
+        return replace(self, calibrated=False)
 
 
 class Colorizer(nn.Module):
@@ -66,14 +61,12 @@ class Colorizer(nn.Module):
             config.dropout,
             config.confidence,
         )
-        self.calibration: ChromaMap | PowerLaw = (
-            ChromaMap() if config.calibrated else PowerLaw(config.saturation_gain, config.saturation_exponent)
-        )
+        self.calibration: nn.Module = ChromaMap() if config.calibrated else Uncalibrated()
 
     @property
     def reads_confidence(self) -> bool:
         """Whether its calibrated answers depend on how sure it is."""
-        return self.config.confidence and isinstance(self.calibration, ChromaMap)
+        return self.config.confidence and self.config.calibrated
 
     def forward(self, lightness: Tensor, hints: Tensor | None = None) -> Prediction:
         """L* (B, 1, H, W) in [0, 100], H and W multiples of 32 → `Prediction`, on the scale of the loss.

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from service.network.checkpoint import Checkpoint
 from service.network.colorizer import Colorizer
-from service.network.saturation import PowerLaw
 from training.errors import NoModelsError
 from training.fit.loop import fit
 from training.fit.recipe import Recipe
@@ -20,6 +19,7 @@ from training.measure.canvas import Canvas
 from training.measure.evaluate import Evaluation, evaluate
 from training.measure.faces import ALL
 from training.measure.frechet import FeatureExtractor, FeatureStatistics, frechet_distance
+from training.measure.power_law import PowerLaw
 from training.measure.predictions import MAX_GAIN, Predictions
 from training.measure.scores import Scores
 from training.measure.served import measure_faces

@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from service.imaging.recompose import recompose
 from service.network.backbones import BackboneName
 from service.network.checkpoint import CONFIG_FILE, Checkpoint
-from service.network.chroma import ChromaMap
+from service.network.chroma import ChromaMap, Uncalibrated
 from service.network.colorizer import Colorizer
 from service.network.decoder import Prediction
-from service.network.saturation import PowerLaw
 from training.errors import NoModelsError
 
 UNCALIBRATED = "uncalibrated"
@@ -55,17 +54,12 @@ def load_models(store: Path) -> list[StoredModel]:
     return list(models.values())
 
 
-def with_calibration(colorizer: Colorizer, calibration: ChromaMap | PowerLaw) -> Colorizer:
-    """The same network, its weights shared, with another calibration."""
+def with_calibration(colorizer: Colorizer, calibration: nn.Module) -> Colorizer:
+    """The same network, its weights shared, with another calibration: a `ChromaMap`, or what is called like one."""
     other = copy(colorizer)
     # Its own dict of submodules: assigning the attribute would change the other network, too.
     other._modules = colorizer._modules | {"calibration": calibration}
-    other.config = colorizer.config.uncalibrated()
-    if isinstance(calibration, ChromaMap):
-        other.config = replace(other.config, calibrated=True)
-    else:
-        gain, exponent = calibration.gain, calibration.exponent
-        other.config = replace(other.config, saturation_gain=gain, saturation_exponent=exponent)
+    other.config = replace(colorizer.config, calibrated=isinstance(calibration, ChromaMap))
     return other
 
 
@@ -110,7 +104,7 @@ class Answers:
                 asked[colorizer.decoder] = colorizer(lightness)
             prediction, calibration = asked[colorizer.decoder], colorizer.calibration
             rows[name] = calibration(prediction.raw, prediction.expected_error, lightness)
-            if isinstance(calibration, ChromaMap) or (calibration.gain, calibration.exponent) != (1, 0):
+            if not isinstance(calibration, Uncalibrated):
                 rows[f"{name} {UNCALIBRATED}"] = prediction.raw
         if self.blended:
             rows[BLEND] = torch.stack([rows[name] for name in self.colorizers]).mean(dim=0)

@@ -4,13 +4,15 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from torch import nn
+
 from service.network.checkpoint import Checkpoint, CheckpointConfig, save_calibration
-from service.network.chroma import ChromaMap
-from service.network.saturation import PowerLaw
+from service.network.chroma import Uncalibrated
 from training.errors import UnreachableColorError
 from training.measure.answers import with_calibration
 from training.measure.canvas import Canvas
 from training.measure.chroma_map import fit_chroma_map
+from training.measure.power_law import PowerLaw
 from training.measure.predictions import MAX_GAIN, Predictions
 from training.measure.served import ServedEvaluation, evaluate_served
 from training.photos.selection import held_back
@@ -45,13 +47,13 @@ def compare_calibrations(
     """
     checkpoint = Checkpoint.load(model)
     predictions = _predictions(checkpoint, photos, selection)
-    calibrations: dict[str, ChromaMap | PowerLaw] = {"chroma map": fit_chroma_map(predictions, ratio)}
+    calibrations: dict[str, nn.Module] = {"chroma map": fit_chroma_map(predictions, ratio)}
     for name, exponent in (("power law", _EXPONENT), ("plain gain", 0.0)):
         gain = predictions.reach(partial(PowerLaw, exponent=exponent), ratio, MAX_GAIN)
         if gain is None:
             raise UnreachableColorError(f"its answers are almost grey: even a gain of {MAX_GAIN} is not enough")
         calibrations[name] = PowerLaw(gain, exponent)
-    calibrations["none"] = PowerLaw(1.0, 0.0)
+    calibrations["none"] = Uncalibrated()
     colorizers = {name: with_calibration(checkpoint.colorizer, one) for name, one in calibrations.items()}
     return evaluate_served(colorizers, validation, Canvas.SQUARE)
 

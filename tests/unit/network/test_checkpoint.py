@@ -81,14 +81,14 @@ def test_large_models_are_sharded(tmp_path: Path, resnet_colorizer: Colorizer) -
     assert_equal_at_half_precision(Checkpoint.load(tmp_path, BackboneName.RESNET101).colorizer, resnet_colorizer)
 
 
-def test_digest_names_weights_and_saturation(folder: Path, tmp_path: Path, mobilenet_colorizer: Colorizer) -> None:
+def test_digest_names_weights_and_calibration(folder: Path, tmp_path: Path, mobilenet_colorizer: Colorizer) -> None:
     config = Checkpoint.load(folder, MOBILENET).config
     again = save_checkpoint(mobilenet_colorizer, tmp_path / "again", "9.9.9", {})
     assert again.digest == config.digest
     assert len(config.digest) == 64
-    # Another saturation gives other pictures, so figures of this one are not that one's.
-    vivid = replace(config.network, saturation_gain=1.5)
-    assert config.model_copy(update={"network": vivid}).digest != config.digest
+    # A calibration gives other pictures, so figures of this one are not that one's.
+    calibrated = replace(config.network, calibrated=True)
+    assert config.model_copy(update={"network": calibrated}).digest != config.digest
 
 
 def test_a_calibration_is_written_beside_the_weights(folder: Path) -> None:
@@ -111,9 +111,8 @@ def test_a_calibration_is_written_beside_the_weights(folder: Path) -> None:
 
 
 def test_a_calibration_takes_the_place_of_another(tmp_path: Path) -> None:
-    save_checkpoint(build_colorizer(MOBILENET, saturation_gain=2.0), tmp_path, "1.0.0", {})
+    save_checkpoint(build_colorizer(MOBILENET), tmp_path, "1.0.0", {})
     first = save_calibration(Checkpoint.load(tmp_path), tmp_path, ChromaMap(), {})
-    assert first.network.saturation_gain == 1.0
     dull = ChromaMap()
     dull.gains.mul_(0.5)
     second = save_calibration(Checkpoint.load(tmp_path), tmp_path, dull, {})

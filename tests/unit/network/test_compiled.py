@@ -113,13 +113,6 @@ def test_the_colorizer_it_was_compiled_from_stays_as_it_is(mobilenet_colorizer: 
     assert torch.equal(mobilenet_colorizer.predict(lightness(1)), before)
 
 
-def test_the_power_law_is_in_it(mobilenet_colorizer: Colorizer) -> None:
-    colorizer = build_colorizer(BackboneName.MOBILENET_V2, saturation_gain=1.4, saturation_exponent=0.5)
-    answer = CompiledColorizer(colorizer, "float32").predict(lightness(1))
-    assert (answer - colorizer.predict(lightness(1))).abs().max() < ROUNDING
-    assert (answer - mobilenet_colorizer.predict(lightness(1))).abs().max() > 1
-
-
 @pytest.mark.parametrize("confidence", [False, True])
 def test_the_chroma_map_is_in_it(confidence: bool) -> None:
     colorizer = build_colorizer(BackboneName.MOBILENET_V2, confidence=confidence, calibrated=True)

@@ -5,13 +5,13 @@ from PIL import Image
 
 from service.network.checkpoint import Checkpoint, save_checkpoint
 from service.network.colorizer import Colorizer
-from service.network.saturation import PowerLaw
 from tests.unit.training.tiny import tiny_run
 from training.__main__ import main
 from training.errors import NoModelsError
 from training.fit.run import Run
 from training.measure.ablation import RATIOS, compare, load_networks
 from training.measure.answers import with_calibration
+from training.measure.power_law import PowerLaw
 
 
 def test_every_recipe_starts_from_the_same_model_and_gets_a_row(

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +6,12 @@ import torch
 from PIL import Image
 
 from service.network.checkpoint import Checkpoint, save_checkpoint
+from service.network.chroma import ChromaMap
 from service.network.colorizer import Colorizer
 from training.__main__ import main
 from training.errors import NoPhotosError, OtherRunError, UnreachableColorError
 from training.measure import metrics
-from training.measure.answers import deliver
+from training.measure.answers import deliver, with_calibration
 from training.measure.calibrate import calibrate
 from training.photos.crops import CenterCrops, split_lab
 from training.photos.selection import select
@@ -21,8 +21,9 @@ from training.photos.sets import open_photos
 @pytest.fixture
 def model(tmp_path: Path, mobilenet_colorizer: Colorizer) -> Path:
     """Calibrated before, badly, and measured then."""
-    colorizer = Colorizer(replace(mobilenet_colorizer.config, saturation_gain=3.0)).eval()
-    colorizer.load_state_dict(mobilenet_colorizer.state_dict())
+    chroma_map = ChromaMap()
+    chroma_map.gains.fill_(3.0)
+    colorizer = with_calibration(mobilenet_colorizer, chroma_map)
     folder = tmp_path / "model"
     digest = save_checkpoint(colorizer, folder, "1.0.0", {}).digest
     (folder / "metrics.json").write_text(f'{{"digest": "{digest}"}}')

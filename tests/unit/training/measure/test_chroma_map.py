@@ -12,9 +12,9 @@ from service.imaging import color
 from service.network.colorizer import Colorizer
 from service.network.decoder import Prediction
 from service.network.preprocessing import AB_SCALE
-from service.network.saturation import PowerLaw
 from training.measure import metrics
 from training.measure.chroma_map import MAX_SHIFT, fit_chroma_map
+from training.measure.power_law import PowerLaw
 from training.measure.predictions import Predictions
 from training.photos.sets import open_photos
 

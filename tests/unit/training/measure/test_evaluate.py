@@ -9,10 +9,11 @@ from PIL import Image
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from service.network.checkpoint import Checkpoint, CheckpointConfig, WeightFile
+from service.network.chroma import ChromaMap
 from service.network.colorizer import Colorizer
 from training.__main__ import main
 from training.errors import NoModelsError, NoPhotosError, UnreadablePhotoError
-from training.measure.answers import StoredModel, deliver, load_models
+from training.measure.answers import StoredModel, deliver, load_models, with_calibration
 from training.measure.evaluate import Evaluation, evaluate, save_metrics
 from training.measure.frechet import load_feature_extractor
 from training.measure.reliability import Reliability, ReliabilityBin
@@ -36,9 +37,10 @@ def by_name(models: list[StoredModel]) -> dict[str, Colorizer]:
 def models(
     mobilenet_colorizer: Colorizer, resnet_colorizer: Colorizer, tmp_path_factory: pytest.TempPathFactory
 ) -> list[StoredModel]:
-    """One of each backbone; the first with a calibration."""
-    calibrated = Colorizer(replace(mobilenet_colorizer.config, saturation_gain=1.4, saturation_exponent=0.5)).eval()
-    calibrated.load_state_dict(mobilenet_colorizer.state_dict())
+    """One of each backbone; the first with a chroma map."""
+    chroma_map = ChromaMap()
+    chroma_map.gains.fill_(1.4)
+    calibrated = with_calibration(mobilenet_colorizer, chroma_map)
     folders = [tmp_path_factory.mktemp(name) for name in ("mobilenet", "resnet")]
     return [in_memory(calibrated, "1.1.0", folders[0]), in_memory(resnet_colorizer, "1.0.0", folders[1])]
 

@@ -37,7 +37,7 @@ SHORT = Curriculum(photographs=17, batch_size=2, side_apart=32, side_together=64
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a narrow model that has everything a network can have."""
     torch.manual_seed(0)
-    network = Colorizer(replace(TINY, fusion_strides=(32, 16, 8, 4), hints=True, confidence=True, saturation_gain=2.0))
+    network = Colorizer(replace(TINY, fusion_strides=(32, 16, 8, 4), hints=True, confidence=True, calibrated=True))
     folder = tmp_path_factory.mktemp("teacher")
     save_checkpoint(network, folder, "1.0.0", {})
     return folder
@@ -48,7 +48,7 @@ def beginning(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The checkpoint of a run that has seen nothing yet."""
     source = Checkpoint.load(teacher)
     torch.manual_seed(0)
-    student = Colorizer(replace(source.config.network, backbone=BackboneName.RESNET101, saturation_gain=1.0))
+    student = Colorizer(replace(source.config.network.uncalibrated(), backbone=BackboneName.RESNET101))
     ends = transplant(source.colorizer, student, torch.rand(4, 1, 64, 64) * 100)
     file = tmp_path_factory.mktemp("beginning") / CHECKPOINT_FILE
     DistillationRun(source, student, ends, SHORT, 0).save(file)
@@ -187,7 +187,7 @@ def test_the_command_makes_a_model_to_start_from(
     made = Checkpoint.load(tmp_path / "resnet101", BackboneName.RESNET101).config
     assert f"wrote resnet101 {made.tag}" in capsys.readouterr().out
     assert (made.network.fusion_strides, made.network.hints, made.network.confidence) == ((32, 16, 8, 4), True, True)
-    assert made.network.saturation_gain == 1.0  # the teacher's was fitted to the teacher
+    assert not made.network.calibrated  # the teacher's was fitted to the teacher
 
 
 def test_it_is_never_over_another_model(teacher: Path, photos: Path) -> None:

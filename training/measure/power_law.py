@@ -1,4 +1,4 @@
-"""Chroma, calibrated by two numbers: what networks without a `ChromaMap` have."""
+"""Chroma, calibrated by two numbers: what a `ChromaMap` is compared with, and what makes networks equally colourful."""
 
 from torch import Tensor, nn
 
