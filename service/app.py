@@ -3,11 +3,7 @@
 import asyncio
 import gc
 import logging
-import os
-import sys
-import threading
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -30,13 +26,13 @@ from service.engine.admission import Admission
 from service.engine.batcher import MicroBatcher
 from service.engine.choice import BackboneChoice
 from service.engine.colorize import Engine
-from service.engine.costs import BatchCosts
 from service.engine.cpu import CpuDevice
 from service.engine.cuda import CudaDevice
 from service.engine.device import Device
+from service.engine.lanes import Lanes
 from service.engine.lifecycle import Lifecycle, Phase
 from service.engine.pixels import PixelBudget
-from service.engine.worker import DeviceWorker
+from service.engine.worker import LaneWorker
 from service.network.backbones import BackboneName
 from service.network.checkpoint import Checkpoint, CheckpointConfig, MissingCheckpointError
 from service.network.colorizer import Colorizer
@@ -75,49 +71,45 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         models, missing, device = await run_sync(_open_models, settings)
         unavailable = _why_unavailable(missing)
-        seconds = await run_sync(device.warm_up, settings.max_batch_size)
-        costs = BatchCosts(seconds)
+        costs, costs_alone = await run_sync(device.warm_up, settings.max_batch_size)
+        lanes = Lanes(settings.codec_threads)
         # Half of a request's time is for its own work, and for what the prediction of its wait is wrong by.
         max_wait_s = min(settings.max_queue_wait_s, settings.request_timeout_s / 2)
-        admission = Admission(max_wait_s, costs, settings.codec_threads)
+        admission = Admission(max_wait_s, costs, lanes.count, on_lanes=True)
         pixels = PixelBudget(settings.max_pixels_held)
         batcher: MicroBatcher[Any, Any] = MicroBatcher(models, settings.max_batch_size, settings.max_wait_ms / 1000)
-        for name, by_size in seconds.items():
-            batcher.limit_batch(name, max(by_size))  # larger ones did not fit
-        worker = DeviceWorker(batcher, device, costs, metrics)
+        worker = LaneWorker(batcher, lanes, device, costs, costs_alone, metrics)
         lifecycle = Lifecycle(batcher, worker, settings.stall_s)
         _observe(metrics, batcher, admission, pixels, lifecycle, device, models)
         # What start-up made is there to stay: the garbage collector need not walk through all of torch in mid-request.
         gc.collect()
         gc.freeze()
-        worker.start()
+        lanes.start()
         lifecycle.phase = Phase.READY
         # The server's signal handler reaches the lifecycle through here.
         app.state.lifecycle = lifecycle
         logger.info("ready", extra={"backbones": list(models), "device": device.name})
         watch = asyncio.create_task(watch_loop(metrics.loop_lag_seconds))
-        with _codec_threads(settings, "decode") as decoders, _codec_threads(settings, "encode") as encoders:
-            yield {
-                "engine": Engine(
-                    batcher,
-                    admission,
-                    pixels,
-                    decoders,
-                    encoders,
-                    metrics,
-                    unavailable=unavailable,
-                    max_pixels=settings.max_pixels,
-                    request_timeout_s=settings.request_timeout_s,
-                ),
-                "lifecycle": lifecycle,
-                "models": {name: model.config.tag for name, model in models.items()},
-                "backbones": _statuses(settings, models, unavailable, device),
-            }
-            lifecycle.phase = Phase.CLOSED
-            watch.cancel()
-            batcher.close()
-            # The server has waited for every request; a device that hangs shall not keep the process.
-            await run_sync(worker.join, settings.request_timeout_s)
+        yield {
+            "engine": Engine(
+                batcher,
+                admission,
+                pixels,
+                lanes,
+                metrics,
+                unavailable=unavailable,
+                max_pixels=settings.max_pixels,
+                request_timeout_s=settings.request_timeout_s,
+            ),
+            "lifecycle": lifecycle,
+            "models": {name: model.config.tag for name, model in models.items()},
+            "backbones": _statuses(settings, models, unavailable, device),
+        }
+        lifecycle.phase = Phase.CLOSED
+        watch.cancel()
+        batcher.close()
+        # The server has waited for every request; a lane that hangs shall not keep the process.
+        await run_sync(lanes.close, settings.request_timeout_s)
 
     app = FastAPI(
         title="Autochrome",
@@ -131,19 +123,6 @@ def create_app(settings: Settings) -> FastAPI:
         app.add_exception_handler(error, handler)
     app.include_router(build_router(settings, metrics))
     return app
-
-
-def _codec_threads(settings: Settings, name: str) -> ThreadPoolExecutor:
-    def begin() -> None:
-        # One thread of torch's own in each: they are many already, and teams of threads fighting over the cores cost
-        # far more than they give.
-        torch.set_num_threads(1)
-        if sys.platform == "linux":  # elsewhere, priorities are the process's
-            # The event loop and the network go first: refusals stay quick, and no core of the network's waits for
-            # another that decodes.
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _CODEC_NICENESS)
-
-    return ThreadPoolExecutor(settings.codec_threads, name, begin)
 
 
 def _open_models(settings: Settings) -> tuple[dict[str, Model], dict[str, str], Device]:

@@ -1,10 +1,12 @@
 """Who may still come in: a bound in time, not in number."""
 
 import math
+import threading
 from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from enum import Enum, auto
+from dataclasses import dataclass
+from enum import IntEnum, auto
 
 from service.engine.costs import BatchCosts
 from service.engine.errors import QueueFullError
@@ -12,29 +14,41 @@ from service.engine.errors import QueueFullError
 _SMOOTHING = 0.1  # weight of the newest photograph
 
 
-class Stage(Enum):
-    """Where a photograph is; in the order of its way."""
+class Stage(IntEnum):
+    """What a photograph has still to go through, this and all that follow."""
 
     DECODING = auto()
-    AT_DEVICE = auto()
-    ENCODING = auto()
+    AT_NETWORK = auto()
+    WRITING = auto()
+
+
+@dataclass(eq=False, slots=True)
+class Place:
+    """A photograph under way, as its lane says."""
+
+    keys: Collection[str]
+    stage: Stage = Stage.DECODING
+    pixels: int | None = None
+    """None: its header has not been read yet."""
 
 
 class Admission:
-    """Predicts a newcomer's wait from where the photographs before it are and what each stage costs.
+    """Predicts a newcomer's wait from what the photographs before it have still to go through, and what that costs.
 
     A limit on their number would either refuse work that a fast machine could do or let a slow one queue past every
-    deadline. A photograph ahead delays the newcomer in the stages that it has still to pass; and as the stages work
-    at the same time, the wait is that for the slowest of them. Used from the event loop only.
+    deadline. A photograph counts until its last step has ended, whoever waits for it still. Used from any thread.
     """
 
-    def __init__(self, max_wait_s: float, costs: BatchCosts, codec_threads: int) -> None:
+    def __init__(self, max_wait_s: float, costs: BatchCosts, lanes: int, on_lanes: bool) -> None:
+        """`on_lanes`: the lanes compute the networks, too; else a device does, at the same time."""
         self._max_wait_s = max_wait_s
         self._costs = costs
-        self._codec_threads = codec_threads
-        self._inside = dict.fromkeys(Stage, 0)
-        self._keys: dict[Stage, Counter[str]] = {stage: Counter() for stage in Stage}
-        self._codec_s: dict[Stage, float] = {}
+        self._lanes = lanes
+        self._on_lanes = on_lanes
+        self._places: set[Place] = set()
+        self._pixel_s = dict.fromkeys((Stage.DECODING, Stage.WRITING), 0.0)
+        self._pixels = 0.0
+        self._lock = threading.Lock()
 
     def admit(self) -> None:
         """Lets a newcomer in.
@@ -52,29 +66,34 @@ class Admission:
 
     def predicted_wait_s(self) -> float:
         """Seconds that a newcomer would wait before its own work is done."""
-        decoding, at_device, encoding = (self._inside[stage] for stage in Stage)
-        for_device = self._keys[Stage.DECODING] + self._keys[Stage.AT_DEVICE]
-        return max(
-            self._codec_wait_s(Stage.DECODING, decoding),
-            sum(self._costs.predict(key, count) for key, count in for_device.items()),
-            self._codec_wait_s(Stage.ENCODING, decoding + at_device + encoding),
-        )
-
-    def _codec_wait_s(self, stage: Stage, before: int) -> float:
-        return before * self._codec_s.get(stage, 0.0) / self._codec_threads
+        with self._lock:
+            places = list(self._places)
+        codec_s, at_network = 0.0, Counter[str]()
+        for place in places:
+            pixels = self._pixels if place.pixels is None else place.pixels
+            codec_s += pixels * sum(cost for stage, cost in self._pixel_s.items() if stage >= place.stage)
+            if place.stage <= Stage.AT_NETWORK:
+                at_network.update(place.keys)
+        network_s = sum(self._costs.predict(key, count) for key, count in at_network.items())
+        if self._on_lanes:
+            return (codec_s + network_s) / self._lanes
+        return max(codec_s / self._lanes, network_s)
 
     @contextmanager
-    def inside(self, stage: Stage, keys: Collection[str]) -> Iterator[None]:
-        """For as long as a photograph for the queues `keys` is in a stage."""
-        self._inside[stage] += 1
-        self._keys[stage].update(keys)
+    def inside(self, keys: Collection[str]) -> Iterator[Place]:
+        """For as long as a photograph for the queues `keys` is under way."""
+        place = Place(keys)
+        with self._lock:
+            self._places.add(place)
         try:
-            yield
+            yield place
         finally:
-            self._inside[stage] -= 1
-            self._keys[stage].subtract(keys)
+            with self._lock:
+                self._places.remove(place)
 
-    def observe(self, stage: Stage, seconds: float) -> None:
-        """Learns from a photograph on which a codec thread worked for so long."""
-        known = self._codec_s.get(stage, seconds)
-        self._codec_s[stage] = known + _SMOOTHING * (seconds - known)
+    def observe(self, stage: Stage, pixels: int, seconds: float) -> None:
+        """Learns from a photograph on which a lane worked for so long in a stage, whatever came of it."""
+        with self._lock:
+            known = self._pixel_s[stage] or seconds / pixels
+            self._pixel_s[stage] = known + _SMOOTHING * (seconds / pixels - known)
+            self._pixels += _SMOOTHING * (pixels - self._pixels) if self._pixels else pixels

@@ -1,16 +1,17 @@
-"""The micro-batching queue: many requests in, one device out.
+"""The micro-batching queue: many requests in, one network out.
 
-Requests come from the event loop (`submit`), batches are taken by the device worker's thread (`next_batch`) at the
-moment the device is free, or just before, so a batch keeps growing for as long as it has to wait anyway. One lock
-guards it all. Who may come at all is decided before (see admission.py).
+Requests come in from the lanes (`submit`). On a GPU batches are taken by the device worker's thread (`next_batch`) at the
+moment the device is free, or just before, so a batch keeps growing for as long as it has to wait anyway; on a CPU by the
+lanes themselves (`take`). One lock guards it all. Who may come at all is decided before (see admission.py).
 """
 
-import asyncio
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 from service.engine.errors import ClosedError, EngineError
@@ -21,58 +22,78 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[Result]):
-    """One of the results of `submit` and where its time went, in seconds."""
+    """One of the results that a ticket ends with, and where its time went, in seconds."""
 
     result: Result
     queue_s: float
     inference_s: float
 
 
+Settle = Callable[[list[Answer[Result]] | Exception], None]
+
+
+class Ticket(Generic[Item, Result]):
+    """An item's places in the queues; settled exactly once, with all answers, in their order, or with the first error."""
+
+    def __init__(
+        self,
+        keys: Collection[str],
+        item: Item,
+        arrived: float,
+        queued: float,
+        settle: Settle[Result],
+    ) -> None:
+        self.entries = [Entry(self, key, item, arrived, queued) for key in keys]
+        self._settle = settle
+        self._lock = threading.Lock()
+        self.settled = False
+
+    def end(self, outcome: Exception | None = None) -> bool:
+        """Settles it with an error, or with nobody told; False: it was settled before."""
+        with self._lock:
+            if self.settled:
+                return False
+            self.settled = True
+        if outcome is not None:
+            self._settle(outcome)
+        return True
+
+    def answered(self) -> None:
+        """Settles it if that was the last answer."""
+        with self._lock:
+            answers = [entry.answer for entry in self.entries if entry.answer is not None]
+            if self.settled or len(answers) < len(self.entries):
+                return
+            self.settled = True
+        self._settle(answers)
+
+
 @dataclass(eq=False, slots=True)
 class Entry(Generic[Item, Result]):
-    """One item in one queue, with the slot its answer goes to; answered exactly once, by whoever comes first."""
+    """One item in one queue."""
 
+    ticket: Ticket[Item, Result]
     key: str
     item: Item
-    answer: "asyncio.Future[Answer[Result]]"
     arrived: float
-    _withdrawn: threading.Event
-    """Shared by all entries of a request: one that fails takes the others with it before the device is free again."""
+    """When its request came: by this it has its turn."""
+    queued: float
     started: float = 0.0
+    answer: Answer[Result] | None = None
 
     @property
     def abandoned(self) -> bool:
         """Nobody waits for the answer any more."""
-        return self._withdrawn.is_set()
-
-    def withdraw(self) -> None:
-        """Ends the wait for it, and for all entries of its request; from the event loop only."""
-        self._withdrawn.set()
-        self.answer.cancel()
+        return self.ticket.settled
 
     def resolve(self, result: Result, inference_s: float) -> None:
         """Gives the result, from any thread."""
-        self._deliver(Answer(result, self.started - self.arrived, inference_s))
+        self.answer = Answer(result, self.started - self.queued, inference_s)
+        self.ticket.answered()
 
     def fail(self, error: Exception) -> None:
         """Gives an error instead, from any thread; nobody needs the request's other answers then."""
-        self._withdrawn.set()
-        self._deliver(error)
-
-    def _deliver(self, outcome: Answer[Result] | Exception) -> None:
-        try:
-            self.answer.get_loop().call_soon_threadsafe(self._settle, outcome)
-        except RuntimeError:  # the loop is closed: nobody is left to be told
-            return
-
-    def _settle(self, outcome: Answer[Result] | Exception) -> None:
-        # Guarded: the client may have left, or a first answer been given, since the batch was closed.
-        if self.answer.done():
-            return
-        if isinstance(outcome, Exception):
-            self.answer.set_exception(outcome)
-        else:
-            self.answer.set_result(outcome)
+        self.ticket.end(error)
 
 
 class MicroBatcher(Generic[Item, Result]):
@@ -91,6 +112,8 @@ class MicroBatcher(Generic[Item, Result]):
         self._running: set[Entry[Item, Result]] = set()
         self.clock = clock
         """Seconds, from whenever; all of the engine's times are its."""
+        self.on_queued: Callable[[Entry[Item, Result]], None] = lambda _: None
+        """Told of every entry once it is in its queue."""
         self._last_progress = clock()
         self._closed: EngineError | None = None
         self._changed = threading.Condition()
@@ -100,36 +123,41 @@ class MicroBatcher(Generic[Item, Result]):
         with self._changed:
             self._check_open()
 
-    async def submit(self, keys: Collection[str], item: Item) -> list[Answer[Result]]:
-        """Queues an item under every key, or under none, and waits for all results, which come in the keys' order.
+    def submit(
+        self,
+        keys: Collection[str],
+        item: Item,
+        settle: Settle[Result],
+        arrived: float | None = None,
+    ) -> Callable[[], bool]:
+        """Queues an item under every key, or under none; `settle` is called once, from any thread, with what came of it:
+        all answers, in the keys' order, or the first error.
 
-        The first failure ends the wait, as does cancelling it; what is still queued then is withdrawn.
+        `arrived`: when the request came, by which it has its turn; None: now. What is returned withdraws it, and tells
+        whether it did: if so, `settle` is not called. Errors are InferenceError, the network failed on this item, or
+        WorkerDeadError.
 
         Raises:
             KeyError: No such queue.
-            ClosedError: The batcher is closed.
-            WorkerDeadError: The device worker has died.
-            InferenceError: The network failed on this item.
+            ClosedError, WorkerDeadError: The batcher is closed, or the device has died.
         """
-        loop, arrived, withdrawn = asyncio.get_running_loop(), self.clock(), threading.Event()
-        entries: list[Entry[Item, Result]] = [
-            Entry(key, item, loop.create_future(), arrived, withdrawn) for key in keys
-        ]
+        now = self.clock()
+        ticket = Ticket(keys, item, now if arrived is None else arrived, now, settle)
         with self._changed:
             queues = [self._queues[key] for key in keys]
             self._check_open()
-            for queue, entry in zip(queues, entries, strict=True):
-                queue.append(entry)
+            for queue, entry in zip(queues, ticket.entries, strict=True):
+                _insert(queue, entry)
             self._changed.notify()
-        try:
-            return await asyncio.gather(*(entry.answer for entry in entries))
-        finally:
-            with self._changed:
-                for queue, entry in zip(queues, entries, strict=True):
-                    entry.withdraw()
-                    if entry in queue:
-                        queue.remove(entry)
-                        self._changed.notify()
+        ticket.answered()  # where no network is needed
+        for entry in ticket.entries:
+            self.on_queued(entry)
+        return partial(self._withdraw, ticket)
+
+    def take(self, key: str, size: int) -> list[Entry[Item, Result]]:
+        """Takes up to `size` entries of one key, oldest first, as many as there are."""
+        with self._changed:
+            return self._take(key, size)
 
     def next_batch(self, busy_until: float | None = None) -> list[Entry[Item, Result]] | None:
         """Blocks until work is due and takes it: entries of one key, oldest first; None once closed and empty.
@@ -150,15 +178,13 @@ class MicroBatcher(Generic[Item, Result]):
                     self._changed.wait()
                     continue
                 queue, limit = self._queues[head.key], self._batch_limit[head.key]
-                remaining = head.arrived + self._max_wait_s - self.clock()
+                remaining = head.queued + self._max_wait_s - self.clock()
                 if remaining > 0 and len(queue) < limit and self._closed is None:
                     if busy_until is not None:
                         return []
                     self._changed.wait(remaining)
                     continue
-                batch = [queue.popleft() for _ in range(min(limit, len(queue)))]
-                self._running.update(batch)
-                return batch
+                return self._take(head.key, limit)
 
     def answered(self, entries: Iterable[Entry[Item, Result]]) -> None:
         """These entries, taken before, are answered for, whatever came of them."""
@@ -192,30 +218,59 @@ class MicroBatcher(Generic[Item, Result]):
     def depth(self, key: str) -> int:
         """Entries waiting."""
         with self._changed:
-            return len(self._queues[key])
+            return sum(not entry.abandoned for entry in self._queues[key])
 
     def oldest_wait_s(self, key: str) -> float:
         """How long the head of the queue has waited; 0 where there is none."""
         with self._changed:
-            queue = self._queues[key]
-            return self.clock() - queue[0].arrived if queue else 0.0
+            head = self._head(self._queues[key])
+            return 0.0 if head is None else self.clock() - head.queued
 
     def stalled_s(self) -> float:
         """How long work has been pending without a batch being finished; 0 where none is pending."""
         with self._changed:
-            pending = [*self._running, *(queue[0] for queue in self._queues.values() if queue)]
+            heads = (self._head(queue) for queue in self._queues.values())
+            pending = [*self._running, *(head for head in heads if head is not None)]
             if not pending:
                 return 0.0
-            pending_since = min(entry.arrived for entry in pending)
-            return self.clock() - max(self._last_progress, pending_since)
+            return self.clock() - max(self._last_progress, min(entry.queued for entry in pending))
 
     def _check_open(self) -> None:
         if self._closed is not None:
             raise _again(self._closed)
 
     def _oldest_head(self) -> Entry[Item, Result] | None:
-        heads = (queue[0] for queue in self._queues.values() if queue)
-        return min(heads, key=lambda entry: entry.arrived, default=None)
+        heads = (self._head(queue) for queue in self._queues.values())
+        return min((head for head in heads if head is not None), key=lambda entry: entry.arrived, default=None)
+
+    def _head(self, queue: deque[Entry[Item, Result]]) -> Entry[Item, Result] | None:
+        while queue and queue[0].abandoned:
+            queue.popleft()
+        return queue[0] if queue else None
+
+    def _take(self, key: str, size: int) -> list[Entry[Item, Result]]:
+        queue, batch = self._queues[key], []
+        while len(batch) < min(size, self._batch_limit[key]) and self._head(queue) is not None:
+            batch.append(queue.popleft())
+        self._running.update(batch)
+        return batch
+
+    def _withdraw(self, ticket: Ticket[Item, Result]) -> bool:
+        if not ticket.end():
+            return False
+        with self._changed:
+            for entry in ticket.entries:
+                with suppress(ValueError):  # it was taken
+                    self._queues[entry.key].remove(entry)
+            self._changed.notify()
+        return True
+
+
+def _insert(queue: deque[Entry[Item, Result]], entry: Entry[Item, Result]) -> None:
+    place = len(queue)
+    while place and queue[place - 1].arrived > entry.arrived:
+        place -= 1
+    queue.insert(place, entry)
 
 
 def _again(error: EngineError) -> EngineError:

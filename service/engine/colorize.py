@@ -1,22 +1,24 @@
-"""The straight line of one request: bytes in, decode, one await into the queue, recompose, encode, bytes out."""
+"""The straight line of one request: bytes in, decode, one wait for the network, recompose, encode, bytes out."""
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from service.engine.admission import Admission, Stage
-from service.engine.batcher import MicroBatcher
+from service.engine.admission import Admission, Place, Stage
+from service.engine.batcher import Answer, MicroBatcher
 from service.engine.choice import BackboneChoice
 from service.engine.errors import BackboneUnavailableError, DeadlineError
+from service.engine.lanes import Lanes
+from service.engine.line import Line, Resume, Wait
 from service.engine.pixels import PixelBudget
 from service.imaging.codec import ImageFormat, Photograph, count_pixels, decode, encode
-from service.imaging.recompose import recompose
+from service.imaging.recompose import Helpers, recompose
 from service.imaging.upsample import reduce
 from service.network.preprocessing import INPUT_SIZE
 from service.telemetry.metrics import Metrics
@@ -47,16 +49,6 @@ class ColoredPhotograph:
     """Time spent in each stage: decode, queue, inference, recompose, encode."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """A photograph decoded, and what the network is to see of it."""
-
-    photograph: Photograph
-    lightness: Tensor
-    pixels: int
-    seconds: float
-
-
 class Engine:
     """Colours photographs with the backbones it was given."""
 
@@ -65,24 +57,18 @@ class Engine:
         batcher: MicroBatcher[Tensor, Tensor],
         admission: Admission,
         pixels: PixelBudget,
-        decoders: ThreadPoolExecutor,
-        encoders: ThreadPoolExecutor,
+        lanes: Lanes,
         metrics: Metrics,
         *,
         unavailable: Mapping[BackboneChoice, str],
         max_pixels: int,
         request_timeout_s: float,
     ) -> None:
-        """`unavailable`: why each choice that lacks weights here cannot be served.
-
-        Decoders and encoders are separate, or a photograph that is nearly done would wait behind every newcomer's
-        decoding: all would be decoded, and held in memory, before the first is answered.
-        """
+        """`unavailable`: why each choice that lacks weights here cannot be served."""
         self._batcher = batcher
         self._admission = admission
         self._pixels = pixels
-        self._decoders = decoders
-        self._encoders = encoders
+        self._lanes = lanes
         self._metrics = metrics
         self._unavailable = unavailable
         self._max_pixels = max_pixels
@@ -113,72 +99,72 @@ class Engine:
             MemoryError: The photograph does not fit into memory.
         """
         self._admission.admit()
+        arrived = self._batcher.clock()
+        line = Line(self._lanes, arrived, self._steps(data, order, arrived))
+        line.start()
         try:
             async with asyncio.timeout(self._request_timeout_s):
-                return await self._colorize(data, order)
+                return await asyncio.wrap_future(line.result)
         except TimeoutError:
             raise DeadlineError(f"not finished within {self._request_timeout_s:g} s") from None
-
-    async def _colorize(self, data: bytes, order: Order) -> ColoredPhotograph:
-        keys = order.backbone.backbones
-        started = time.monotonic()
-        last_job: Future[Any] = (decoding := self._decoders.submit(self._read, data))
-        try:
-            with self._admission.inside(Stage.DECODING, keys):
-                read = await asyncio.wrap_future(decoding)
-            self._admission.observe(Stage.DECODING, read.seconds)
-            photograph, decoded = read.photograph, time.monotonic()
-            with self._admission.inside(Stage.AT_DEVICE, keys):
-                canvas = read.lightness if order.hints is None else torch.cat((read.lightness, order.hints))
-                answers = await self._batcher.submit(keys, canvas)
-            inferred = time.monotonic()
-            format = order.format or photograph.format
-            predictions = [answer.result for answer in answers]
-            last_job = encoding = self._encoders.submit(self._write, photograph, predictions, format, order)
-            with self._admission.inside(Stage.ENCODING, keys):
-                encoded, recompose_s, encode_s = await asyncio.wrap_future(encoding)
-            self._admission.observe(Stage.ENCODING, recompose_s + encode_s)
         finally:
-            # A thread cannot be interrupted: if the client left, the pixels are in memory until it is done with them.
-            last_job.add_done_callback(lambda _: self._give_back(decoding))
+            line.abandon()
+
+    def _steps(self, data: bytes, order: Order, arrived: float) -> Generator[Wait, Any, ColoredPhotograph]:
+        keys = order.backbone.backbones
+        with self._admission.inside(keys) as place:
+            # At once, as the header alone says what the photograph will cost, or that it is none.
+            place.pixels = pixels = count_pixels(data, self._max_pixels)
+            with self._pixels.taken(pixels):
+                yield partial(_turn, newcomer_to=keys)
+                photograph, canvas = self._read(data, place, pixels)
+                if order.hints is not None:
+                    canvas = torch.cat((canvas, order.hints))
+                read = self._batcher.clock()
+                place.stage = Stage.AT_NETWORK
+                answers: list[Answer[Tensor]] = yield partial(self._submit, keys, canvas, arrived)
+                place.stage = Stage.WRITING
+                inferred = self._batcher.clock()
+                format = order.format or photograph.format
+                rgb = self._recompose(photograph, answers, order.saturation, arrived)
+                recomposed = self._batcher.clock()
+                encoded = encode(rgb, photograph.alpha, format, order.quality)
+                written = self._batcher.clock()
+        self._admission.observe(Stage.WRITING, pixels, written - inferred)
         inference_s = sum(answer.inference_s for answer in answers)
         seconds = {
-            # The wait for a thread counts as decoding and recomposing: it is time the client spends there.
-            "decode": decoded - started,
-            # One device runs the networks one after the other: what was no inference of its own was waiting.
-            "queue": max(answer.queue_s + answer.inference_s for answer in answers) - inference_s,
+            # The wait for a lane counts as decoding: it is time the client spends there.
+            "decode": read - arrived,
+            "queue": inferred - read - inference_s,
             "inference": inference_s,
-            "recompose": time.monotonic() - inferred - encode_s,
-            "encode": encode_s,
+            "recompose": recomposed - inferred,
+            "encode": written - recomposed,
         }
         for stage, duration in seconds.items():
             self._metrics.stage_seconds.labels(order.backbone, stage).observe(duration)
         height, width = photograph.lightness.shape
         return ColoredPhotograph(encoded, format, width, height, seconds)
 
-    def _read(self, data: bytes) -> _Read:
+    def _read(self, data: bytes, place: Place, pixels: int) -> tuple[Photograph, Tensor]:
         started = time.monotonic()
-        pixels = count_pixels(data, self._max_pixels)
-        self._pixels.take(pixels)
         try:
             photograph = decode(data, self._max_pixels)
-            lightness = reduce(photograph.lightness, INPUT_SIZE)
-        except BaseException:
-            self._pixels.give_back(pixels)
-            raise
-        return _Read(photograph, lightness, pixels, time.monotonic() - started)
+            return photograph, reduce(photograph.lightness, INPUT_SIZE)
+        finally:
+            self._admission.observe(Stage.DECODING, pixels, time.monotonic() - started)
 
-    def _write(
-        self, photograph: Photograph, predictions: Sequence[Tensor], format: ImageFormat, order: Order
-    ) -> tuple[bytes, float, float]:
-        """The picture in the mean of the predicted colours, encoded; the seconds of recomposing and of encoding it."""
-        started = time.monotonic()
-        ab = torch.stack(list(predictions)).mean(dim=0)
-        rgb = recompose(photograph.lightness, ab, order.saturation, helpers=self._encoders)
-        recomposed = time.monotonic()
-        data = encode(rgb, photograph.alpha, format, order.quality)
-        return data, recomposed - started, time.monotonic() - recomposed
+    def _submit(self, keys: Any, canvas: Tensor, arrived: float, resume: Resume) -> Any:
+        return self._batcher.submit(keys, canvas, resume, arrived)
 
-    def _give_back(self, decoding: "Future[_Read]") -> None:
-        if not decoding.cancelled() and decoding.exception() is None:
-            self._pixels.give_back(decoding.result().pixels)
+    def _recompose(
+        self, photograph: Photograph, answers: list[Answer[Tensor]], saturation: float, arrived: float
+    ) -> Tensor:
+        ab = torch.stack([answer.result for answer in answers]).mean(dim=0)
+        helpers = Helpers(self._lanes.count - 1, partial(self._lanes.submit, arrived))
+        return recompose(photograph.lightness, ab, saturation, helpers)
+
+
+def _turn(resume: Resume, newcomer_to: Any) -> Any:
+    """Gives way to older requests."""
+    resume(None, newcomer_to)
+    return lambda: False

@@ -30,6 +30,10 @@ class BatchCosts:
         full, rest = divmod(count, largest)
         return full * self._seconds[key][largest] + (self._seconds[key][self._bucket(key, rest)] if rest else 0.0)
 
+    def cheapest(self, key: str) -> int:
+        """The size of batches that takes the fewest seconds a photograph."""
+        return min(self._sizes[key], key=lambda size: self._seconds[key][size] / size)
+
     def limit(self, key: str, size: int) -> None:
         """Batches are no larger than `size` from now on."""
         self._sizes[key] = [known for known in self._sizes[key] if known <= size] or self._sizes[key][:1]

@@ -5,7 +5,7 @@ from typing import Any
 
 from service.engine.batcher import MicroBatcher
 from service.engine.errors import ClosedError
-from service.engine.worker import DeviceWorker
+from service.engine.worker import Worker
 
 
 class Phase(StrEnum):
@@ -20,7 +20,7 @@ class Phase(StrEnum):
 class Lifecycle:
     """Readiness, liveness and the way out."""
 
-    def __init__(self, batcher: MicroBatcher[Any, Any], worker: DeviceWorker[Any, Any], stall_s: float) -> None:
+    def __init__(self, batcher: MicroBatcher[Any, Any], worker: Worker, stall_s: float) -> None:
         self._batcher = batcher
         self._worker = worker
         self._stall_s = stall_s

@@ -1,6 +1,8 @@
 """The second budget: decoded pixels held in memory, whatever the number of photographs."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from service.engine.errors import PixelsFullError
 
@@ -17,6 +19,15 @@ class PixelBudget:
     def held(self) -> int:
         """Pixels taken at the moment."""
         return self._held
+
+    @contextmanager
+    def taken(self, pixels: int) -> Iterator[None]:
+        """For as long as a photograph is in memory; raises what `take` does."""
+        self.take(pixels)
+        try:
+            yield
+        finally:
+            self.give_back(pixels)
 
     def take(self, pixels: int) -> None:
         """Sets pixels aside for a photograph.

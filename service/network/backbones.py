@@ -37,15 +37,6 @@ class BackboneName(StrEnum):
         """
         return {BackboneName.MOBILENET_V2: 3, BackboneName.RESNET101: 0}[self]
 
-    @property
-    def busy_share(self) -> float:
-        """The share of a machine's cores that its network does best with while photographs queue.
-
-        A MobileNetV2's work is about that of decoding, painting and encoding a photograph of 512 pixels: side by side
-        they waste less than taking turns on all cores. A ResNet-101's is three times that.
-        """
-        return {BackboneName.MOBILENET_V2: 0.5, BackboneName.RESNET101: 1.0}[self]
-
 
 # By stride: the last of the trunk's children that answers at it, and the channels of its answer.
 _MAPS: dict[BackboneName, dict[int, tuple[int, int]]] = {

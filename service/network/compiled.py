@@ -4,7 +4,7 @@ Why OpenVINO, and what the alternatives took: docs/decisions/0007-cpu-path.md.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Set
 from typing import Any, Literal
 
 import numpy as np
@@ -25,16 +25,12 @@ _HINTS = {name: hint for hint, name in _PRECISIONS.items()}
 _TRACED_SIZE = 32
 """Tracing records the operations, whatever the size: the smallest that passes all strides takes the least time."""
 
-_PIECES = (4, 2, 1)
-"""Batches are run in pieces of these sizes: code for a shape known in advance takes a tenth to a fifth less time than
-code for any, and larger pieces save little more, but memory."""
-
-
-_NO_HINTS = np.zeros((max(_PIECES), HINT_CHANNELS, INPUT_SIZE, INPUT_SIZE), np.float32)
+_Requests = list[tuple[Any, Any]]
+"""Inference requests of stem and body that nobody is using."""
 
 
 class CompiledColorizer:
-    """`Colorizer.predict`, several times as fast; for one thread at a time.
+    """`Colorizer.predict`, several times as fast; for as many threads at a time as it is prepared for.
 
     It comes in two parts, because a few of the trunk's first layers lose several units of a* and b* in half precision,
     and the many others nothing: the stem is always float32.
@@ -44,50 +40,81 @@ class CompiledColorizer:
         self,
         colorizer: Colorizer,
         precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
-        threads: int | None = None,
+        cores: int | None = None,
     ) -> None:
-        """`precision` "auto": half precision where the processor computes in it natively, float32 elsewhere.
+        """Prepares single photographs, on so many cores; None: on all.
 
-        `threads` to compute with; None: one for each core. Batches are a sign that photographs queue: for those it
-        takes no more than the backbone's `busy_share` of them.
+        `precision` "auto": half precision where the processor computes in it natively, float32 elsewhere.
         """
         lightness = torch.full((1, 1, _TRACED_SIZE, _TRACED_SIZE), 50.0)
-        # Batch norm is folded in here, not by OpenVINO: the pieces then share the weights that it leads to.
+        # Batch norm is folded in here, not by OpenVINO: all that is compiled then shares the weights that it leads to.
         stem, body = fuse(Stem(colorizer).eval()), fuse(Body(colorizer).eval())
         self._takes_hints = colorizer.config.hints
         hints = (lightness.new_zeros(1, HINT_CHANNELS, _TRACED_SIZE, _TRACED_SIZE),) * self._takes_hints
         with torch.inference_mode():
             features = stem(lightness)
-        threads = threads or count_cores()
-        busy = max(1, round(threads * colorizer.config.backbone.busy_share))
-        threads_by_size = {size: busy if size > 1 else threads for size in _PIECES}
-        stems = _compile(stem, (lightness,), "float32", threads_by_size)
-        bodies = _compile(body, (lightness, features, *hints), precision, threads_by_size)
-        self._parts = {
-            size: (stems[size].create_infer_request(), bodies[size].create_infer_request()) for size in _PIECES
-        }
-        self.precision = _PRECISIONS[bodies[1].get_property("INFERENCE_PRECISION_HINT").to_string()]
+        self._stem = _Part(stem, (lightness,), "float32")
+        self._body = _Part(body, (lightness, features, *hints), precision)
+        self._requests: dict[tuple[int, int], _Requests] = {}
+        self.cores = cores or count_cores()
+        """How many each photograph is computed on, where `predict` is not told otherwise."""
+        self.prepare(1, self.cores)
+        self.precision = _PRECISIONS[self._body.precision]
         """What the body really computes in: a request for a precision that the processor lacks is not fulfilled."""
         self.path = "openvino"
         """Which code runs the network, in words."""
 
-    def predict(self, lightness: Tensor, hints: Tensor | None = None) -> Tensor:
-        """See `Colorizer.predict`; L* is (B, 1, 224, 224)."""
+    def prepare(self, size: int, cores: int, at_once: int = 1) -> None:
+        """Compiles it for batches of a size on so many cores each, `at_once` of them at the same time.
+
+        What is prepared needs memory, about that of the weights, so that it pays only where it is used.
+        """
+        stem, body = (part.compile(size, cores, at_once) for part in (self._stem, self._body))
+        self._requests[size, cores] = [
+            (stem.create_infer_request(), body.create_infer_request()) for _ in range(at_once)
+        ]
+
+    @property
+    def prepared(self) -> Set[tuple[int, int]]:
+        """Batch sizes, each with a number of cores."""
+        return self._requests.keys()
+
+    def forget(self, size: int, cores: int) -> None:
+        """Gives the memory of what was prepared back."""
+        del self._requests[size, cores]
+
+    def seal(self) -> None:
+        """Gives the memory back that preparing needs: nothing more is prepared."""
+        del self._stem, self._body
+
+    def predict(self, lightness: Tensor, hints: Tensor | None = None, cores: int | None = None) -> Tensor:
+        """See `Colorizer.predict`; L* is (B, 1, 224, 224).
+
+        A batch is computed in pieces, as large as is prepared for so many cores.
+        """
         if hints is not None and not self._takes_hints:
             raise ValueError("this network takes no hints")
+        cores = cores or self.cores
         batch = lightness.contiguous().numpy()
         given = None if hints is None else hints.contiguous().numpy()
         ab = np.empty((len(batch), 2, INPUT_SIZE, INPUT_SIZE), np.float32)
         begin = 0
         while begin < len(batch):
-            size = next(size for size in _PIECES if begin + size <= len(batch))
-            piece = batch[begin : begin + size]
-            stem, body = self._parts[size]
-            features = stem.infer([piece], share_inputs=True, share_outputs=True)[0]
-            inputs = [piece, features]
+            size = max(size for size, on in self._requests if on == cores and begin + size <= len(batch))
+            piece = slice(begin, begin + size)
+            inputs = [batch[piece]]
             if self._takes_hints:
-                inputs.append(_NO_HINTS[:size] if given is None else given[begin : begin + size])
-            ab[begin : begin + size] = body.infer(inputs, share_inputs=True, share_outputs=True)[0]
+                blank = np.zeros((size, HINT_CHANNELS, INPUT_SIZE, INPUT_SIZE), np.float32)
+                inputs.append(blank if given is None else given[piece])
+            idle = self._requests[size, cores]
+            stem, body = requests = idle.pop()
+            try:
+                # Outputs are the requests' own memory, so they are copied before anybody else may use those.
+                features = stem.infer([inputs[0]], share_inputs=True, share_outputs=True)[0]
+                inputs.insert(1, features)
+                ab[piece] = body.infer(inputs, share_inputs=True, share_outputs=True)[0]
+            finally:
+                idle.append(requests)
             begin += size
         return torch.from_numpy(ab)
 
@@ -128,25 +155,32 @@ class Body(nn.Module):
         return ab
 
 
-def _compile(
-    module: nn.Module, inputs: tuple[Tensor, ...], precision: str, threads_by_size: Mapping[int, int]
-) -> dict[int, Any]:
-    """The module compiled for each batch size."""
-    with torch.inference_mode(), warnings.catch_warnings():
-        # OpenVINO reads torch.export's programs as well, but takes four times as long for them.
-        warnings.simplefilter("ignore", FutureWarning)
-        decoder = TorchScriptPythonDecoder(torch.jit.trace(module, inputs, check_trace=False))  # type: ignore[no-untyped-call]
-        # Not openvino.convert_model, which does the same and tells a statistics server on the internet.
-        frontend = FrontEndManager().load_by_framework("pytorch")
-        model = frontend.convert(frontend.load(decoder))
-    # One stream with all cores: the least latency, and batches take the place of streams.
-    # Not pinned to cores: OpenVINO's threads share them with those that decode and encode.
-    config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
-    if precision != "auto":
-        config["INFERENCE_PRECISION_HINT"] = _HINTS[precision]
-    core, scale = openvino.Core(), INPUT_SIZE // _TRACED_SIZE
-    compiled: dict[int, Any] = {}
-    for size, threads in threads_by_size.items():
-        model.reshape({i: [size, x.shape[1], x.shape[2] * scale, x.shape[3] * scale] for i, x in enumerate(inputs)})
-        compiled[size] = core.compile_model(model, "CPU", config | {"INFERENCE_NUM_THREADS": threads})
-    return compiled
+class _Part:
+    """A module as OpenVINO's own model, to be compiled for any batch size."""
+
+    def __init__(self, module: nn.Module, inputs: tuple[Tensor, ...], precision: str) -> None:
+        with torch.inference_mode(), warnings.catch_warnings():
+            # OpenVINO reads torch.export's programs as well, but takes four times as long for them.
+            warnings.simplefilter("ignore", FutureWarning)
+            decoder = TorchScriptPythonDecoder(torch.jit.trace(module, inputs, check_trace=False))  # type: ignore[no-untyped-call]
+            # Not openvino.convert_model, which does the same and tells a statistics server on the internet.
+            frontend = FrontEndManager().load_by_framework("pytorch")
+            self._model = frontend.convert(frontend.load(decoder))
+        scale = INPUT_SIZE // _TRACED_SIZE
+        self._shapes = [(x.shape[1], x.shape[2] * scale, x.shape[3] * scale) for x in inputs]
+        self._config = {} if precision == "auto" else {"INFERENCE_PRECISION_HINT": _HINTS[precision]}
+        self.precision = ""
+        """What the latest compilation computes in, in OpenVINO's words."""
+
+    def compile(self, size: int, cores: int, at_once: int) -> Any:
+        """Code for batches of a size, `at_once` of them at the same time."""
+        self._model.reshape({i: [size, *shape] for i, shape in enumerate(self._shapes)})
+        config = self._config | {
+            "NUM_STREAMS": at_once,
+            "INFERENCE_NUM_THREADS": at_once * cores,
+            # They share the cores with those that decode and encode.
+            "ENABLE_CPU_PINNING": False,
+        }
+        compiled = openvino.Core().compile_model(self._model, "CPU", config)
+        self.precision = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        return compiled

@@ -1,0 +1,163 @@
+"""The cores as lanes: one worker thread for each, and one order for all work.
+
+The oldest request goes first, whatever its next step is. So what is nearly done is finished before newcomers begin, and
+a photograph mostly stays on one core: the lane that has done one step of the oldest request finds its next at the head.
+"""
+
+import heapq
+import itertools
+import os
+import sys
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+AT_ONCE = float("-inf")
+"""Before any request that is waiting."""
+
+_NICENESS = 10
+"""On top of the process's own: the event loop goes first, so that refusals stay quick."""
+
+
+@dataclass(order=True, slots=True)
+class _Work:
+    arrived: float
+    number: int
+    run: Callable[[], None] = field(compare=False)
+    newcomer_to: Collection[str] = field(compare=False)
+    taken: bool = field(default=False, compare=False)
+
+
+class Lanes:
+    """Worker threads that take work from one order; used from any thread."""
+
+    def __init__(self, count: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.count = count
+        self._clock = clock
+        self._waiting: list[_Work] = []  # a heap
+        self._newcomers: defaultdict[str, deque[_Work]] = defaultdict(deque)
+        self._numbers = itertools.count()
+        self._working = 0
+        self._last_progress = clock()
+        self._closed = False
+        self._changed = threading.Condition()
+        self._threads = [threading.Thread(target=self._live, name=f"lane-{i}", daemon=True) for i in range(count)]
+
+    def start(self) -> None:
+        """Begins to work."""
+        for thread in self._threads:
+            thread.start()
+
+    def post(self, arrived: float, run: Callable[[], None], newcomer_to: Collection[str] = ()) -> None:
+        """Has work done in the order of arrival; work that raises ends its lane.
+
+        `newcomer_to`: the queues where its request will wait for a network; see `take_newcomer`.
+        """
+        with self._changed:
+            work = _Work(arrived, next(self._numbers), run, newcomer_to)
+            if not self._waiting and not self._working:
+                self._last_progress = self._clock()  # from here on there is something to do
+            heapq.heappush(self._waiting, work)
+            for key in newcomer_to:
+                self._newcomers[key].append(work)
+            self._changed.notify()
+
+    def submit(self, arrived: float, run: Callable[[], T]) -> "Future[T]":
+        """The same for work with a result, which can be cancelled for as long as it has not begun."""
+        future: Future[T] = Future()
+
+        def settle() -> None:
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(run())
+                except Exception as error:
+                    future.set_exception(error)
+
+        self.post(arrived, settle)
+        return future
+
+    def take_newcomer(self, key: str) -> Callable[[], None] | None:
+        """Takes the oldest newcomer to a queue out of the order, for the caller to run; None: there is none."""
+        with self._changed:
+            work = next((work for work in self._newcomers[key] if not work.taken), None)
+            return None if work is None else self._take(work)
+
+    @property
+    def spare(self) -> int:
+        """How many lanes have nothing to do."""
+        with self._changed:
+            return 0 if self._head() else self.count - self._working
+
+    @property
+    def alive(self) -> bool:
+        """Whether all lanes work."""
+        return all(thread.is_alive() for thread in self._threads)
+
+    def stalled_s(self) -> float:
+        """How long there has been work without any being finished; 0 where there is none."""
+        with self._changed:
+            return self._clock() - self._last_progress if self._working or self._head() else 0.0
+
+    def close(self, timeout_s: float) -> None:
+        """Ends the lanes when all that was posted is done, and waits for that, or for so long."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        end = self._clock() + timeout_s
+        for thread in self._threads:
+            thread.join(max(0.0, end - self._clock()))
+
+    def _live(self) -> None:
+        _settle_in()
+        while (run := self._next()) is not None:
+            run()
+            # What it held shall not live on until there is something else to do.
+            del run
+            with self._changed:
+                self._working -= 1
+                self._last_progress = self._clock()
+
+    def _next(self) -> Callable[[], None] | None:
+        with self._changed:
+            while (work := self._head()) is None:
+                if self._closed:
+                    return None
+                self._changed.wait()
+            self._working += 1
+            return self._take(work)
+
+    def _head(self) -> _Work | None:
+        while self._waiting and self._waiting[0].taken:
+            heapq.heappop(self._waiting)
+        return self._waiting[0] if self._waiting else None
+
+    def _take(self, work: _Work) -> Callable[[], None]:
+        work.taken = True
+        for key in work.newcomer_to:
+            line = self._newcomers[key]
+            while line and line[0].taken:
+                line.popleft()
+        run, work.run = work.run, _nothing  # what was taken out of the order may stay in the heap for a while
+        return run
+
+
+def _nothing() -> None: ...
+
+
+def _settle_in() -> None:
+    # One thread of torch's own in each lane: they are one for each core already.
+    torch.set_num_threads(1)
+    if sys.platform == "linux":  # elsewhere, priorities are the process's
+        thread = threading.get_native_id()
+        # No error where it may not be: then refusals are a little slower.
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICENESS)
