@@ -73,7 +73,11 @@ class Line(Generic[T]):
                 resumed, self._call_off = True, None
             self._lanes.post(self._arrived, partial(self._advance, outcome), newcomer_to)
 
-        call_off = wait(resume)
+        try:
+            call_off = wait(resume)
+        except Exception as error:
+            self._advance(error)  # it cannot be waited for
+            return
         # It may have been resumed, or abandoned, before there was a way to call it off.
         with self._lock:
             if not resumed and not self._abandoned:

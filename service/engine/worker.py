@@ -27,6 +27,14 @@ class Worker(Protocol):
         """Whether batches are being served."""
 
 
+class OverlappingLauncher(Launcher[Item_contra, Result_co], Protocol):
+    """What is needed of a device that a thread of its own serves."""
+
+    @property
+    def lead_s(self) -> float | None:
+        """See `Device`."""
+
+
 class LaneDevice(Protocol[Item_contra, Result_co]):
     """What is needed of a device whose cores the lanes are."""
 
@@ -45,15 +53,14 @@ class DeviceWorker(Generic[Item, Result]):
     def __init__(
         self,
         batcher: MicroBatcher[Item, Result],
-        runner: BatchRunner[Item, Result],
+        device: OverlappingLauncher[Item, Result],
         costs: BatchCosts,
-        lead_s: float | None,
+        metrics: Metrics,
     ) -> None:
-        """`lead_s`: see `Device`."""
         self._batcher = batcher
-        self._runner = runner
+        self._runner = BatchRunner(batcher, device, costs, metrics)
         self._costs = costs
-        self._lead_s = lead_s
+        self._lead_s = device.lead_s
         self._free_at = 0.0  # when the device finished its last batch
         self._thread = threading.Thread(target=self._work, name="device-worker", daemon=True)
 

@@ -1,8 +1,6 @@
 """A batcher and a worker on a gated device; an engine on networks behind the same gate."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -13,12 +11,13 @@ from service.engine.admission import Admission
 from service.engine.batcher import MicroBatcher
 from service.engine.colorize import Engine
 from service.engine.costs import BatchCosts
+from service.engine.lanes import Lanes
 from service.engine.pixels import PixelBudget
 from service.engine.worker import DeviceWorker
 from service.telemetry.metrics import Metrics
 from tests.pictures import to_bytes
 from tests.unit.engine.gated_device import TIMEOUT_S, Clock, GatedDevice
-from tests.unit.engine.queueing import Batcher, StartWorker, Worker
+from tests.unit.engine.queueing import AwaitedBatcher, Batcher, StartWorker, Worker
 from tests.unit.engine.studio import BLEND, NETWORKS, RESNET, Painter, Studio
 
 
@@ -45,7 +44,7 @@ def costs() -> BatchCosts:
 
 @pytest.fixture
 def batcher() -> Batcher:
-    return MicroBatcher(["left", "right"], max_batch_size=4, max_wait_s=0)
+    return AwaitedBatcher(["left", "right"], max_batch_size=4, max_wait_s=0)
 
 
 @pytest.fixture
@@ -78,32 +77,35 @@ def worker(batcher: Batcher, start_worker: StartWorker) -> Worker:
 def make_studio(
     device: GatedDevice, metrics: Metrics, start_worker: StartWorker, gray_photo: Image.Image
 ) -> Iterator[Callable[..., Studio]]:
-    """Builds an engine with one decoder and one encoder, its worker running."""
-    with ExitStack() as pools:
+    """Builds an engine with one lane, and a worker for its device."""
+    started: list[Lanes] = []
 
-        def make(max_pixels: int = 10**6, max_pixels_held: int = 10**6, request_timeout_s: float = 60) -> Studio:
-            decoders, encoders = (pools.enter_context(ThreadPoolExecutor(1)) for _ in range(2))
-            batcher: MicroBatcher[Any, Any] = MicroBatcher(NETWORKS, max_batch_size=4, max_wait_s=0)
-            costs = BatchCosts({name: dict.fromkeys((1, 2, 4), 0.001) for name in NETWORKS})
-            admission, pixels = Admission(60, costs, codec_threads=1), PixelBudget(max_pixels_held)
-            engine = Engine(
-                batcher,
-                admission,
-                pixels,
-                decoders,
-                encoders,
-                metrics,
-                unavailable={RESNET: "no resnet101", BLEND: "no resnet101"},
-                max_pixels=max_pixels,
-                request_timeout_s=request_timeout_s,
-            )
-            painter = Painter(device)
-            start_worker(batcher, painter, costs)
-            photo = to_bytes(gray_photo, "PNG")
-            return Studio(engine, batcher, costs, admission, pixels, decoders, encoders, painter, photo)
+    def make(max_pixels: int = 10**6, max_pixels_held: int = 10**6, request_timeout_s: float = 60) -> Studio:
+        lanes = Lanes(1)
+        lanes.start()
+        started.append(lanes)
+        batcher: AwaitedBatcher[Any, Any] = AwaitedBatcher(NETWORKS, max_batch_size=4, max_wait_s=0)
+        costs = BatchCosts({name: dict.fromkeys((1, 2, 4), 0.001) for name in NETWORKS})
+        admission, pixels = Admission(60, costs, lanes=1, on_lanes=False), PixelBudget(max_pixels_held)
+        engine = Engine(
+            batcher,
+            admission,
+            pixels,
+            lanes,
+            metrics,
+            unavailable={RESNET: "no resnet101", BLEND: "no resnet101"},
+            max_pixels=max_pixels,
+            request_timeout_s=request_timeout_s,
+        )
+        painter = Painter(device)
+        start_worker(batcher, painter, costs)
+        return Studio(engine, batcher, costs, admission, pixels, lanes, painter, to_bytes(gray_photo, "PNG"))
 
-        yield make
-        device.open()
+    yield make
+    device.open()
+    for lanes in started:
+        lanes.close(TIMEOUT_S)
+        assert not lanes.alive
 
 
 @pytest.fixture

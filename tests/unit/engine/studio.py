@@ -2,20 +2,20 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from service.engine.admission import Admission
-from service.engine.batcher import MicroBatcher
 from service.engine.choice import BackboneChoice
 from service.engine.colorize import ColoredPhotograph, Engine, Order
 from service.engine.costs import BatchCosts
+from service.engine.lanes import Lanes
 from service.engine.pixels import PixelBudget
 from service.imaging.codec import ImageFormat
 from tests.unit.engine.gated_device import GatedDevice
+from tests.unit.engine.queueing import AwaitedBatcher
 
 MOBILENET, RESNET, BLEND = BackboneChoice
 NETWORKS = (MOBILENET, RESNET)
@@ -50,12 +50,11 @@ class Studio:
     """The engine, what it is made of, and a photograph for it."""
 
     engine: Engine
-    batcher: MicroBatcher[Tensor, Tensor]
+    batcher: AwaitedBatcher[Tensor, Tensor]
     costs: BatchCosts
     admission: Admission
     pixels: PixelBudget
-    decoders: ThreadPoolExecutor
-    encoders: ThreadPoolExecutor
+    lanes: Lanes
     painter: Painter
     photo: bytes
     """A PNG of 160×120 pixels."""

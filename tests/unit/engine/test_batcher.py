@@ -4,10 +4,9 @@ import asyncio
 
 import pytest
 
-from service.engine.batcher import MicroBatcher
 from service.engine.errors import ClosedError
 from tests.unit.engine.gated_device import Clock, GatedDevice
-from tests.unit.engine.queueing import Batcher, StartWorker, Worker, occupy, results, submit
+from tests.unit.engine.queueing import AwaitedBatcher, Batcher, StartWorker, Worker, occupy, results, submit
 
 pytestmark = pytest.mark.anyio
 
@@ -51,7 +50,7 @@ async def test_the_oldest_head_goes_first_across_keys(batcher: Batcher, device: 
 async def test_a_window_collects_company_and_ends_when_the_batch_is_full(
     device: GatedDevice, start_worker: StartWorker
 ) -> None:
-    batcher: Batcher = MicroBatcher(["left"], max_batch_size=3, max_wait_s=3600)
+    batcher: Batcher = AwaitedBatcher(["left"], max_batch_size=3, max_wait_s=3600)
     start_worker(batcher)
     device.open()
     waiting = await submit(batcher, "a", "b")
@@ -65,7 +64,7 @@ async def test_a_window_counts_from_the_oldest_arrival(
     device: GatedDevice, clock: Clock, start_worker: StartWorker
 ) -> None:
     """An entry that waited the window out behind a busy device does not wait again."""
-    batcher: Batcher = MicroBatcher(["left"], 3, max_wait_s=3600, clock=clock)
+    batcher: Batcher = AwaitedBatcher(["left"], 3, max_wait_s=3600, clock=clock)
     waiting = await submit(batcher, "a")
     clock.now = 3600
     waiting += await submit(batcher, "b")
@@ -76,7 +75,7 @@ async def test_a_window_counts_from_the_oldest_arrival(
 
 
 async def test_closing_ends_a_window(device: GatedDevice, start_worker: StartWorker) -> None:
-    batcher: Batcher = MicroBatcher(["left"], max_batch_size=3, max_wait_s=3600)
+    batcher: Batcher = AwaitedBatcher(["left"], max_batch_size=3, max_wait_s=3600)
     start_worker(batcher)
     device.open()
     waiting = await submit(batcher, "a")
@@ -100,7 +99,7 @@ async def test_a_deadline_fires_on_its_own_timer(batcher: Batcher, device: Gated
     await occupy(batcher, device)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0):
-            await batcher.submit(["left"], "late")
+            await batcher.answers(["left"], "late")
     # The device is still busy with its first batch, and the late entry is gone from the queue.
     assert device.batches == [("left", ["first"])]
     assert batcher.depth("left") == 0
@@ -111,14 +110,14 @@ async def test_a_closed_batcher_finishes_its_queue(batcher: Batcher, device: Gat
     waiting = await submit(batcher, "a", "b")
     batcher.close()
     with pytest.raises(ClosedError):
-        await batcher.submit(["left"], "too late")
+        await batcher.answers(["left"], "too late")
     device.open()
     assert await results([first, *waiting]) == ["FIRST", "A", "B"]
     await asyncio.to_thread(worker.join)
 
 
 async def test_stall_is_the_time_without_progress(device: GatedDevice, clock: Clock, start_worker: StartWorker) -> None:
-    batcher: Batcher = MicroBatcher(["left"], 4, max_wait_s=0, clock=clock)
+    batcher: Batcher = AwaitedBatcher(["left"], 4, max_wait_s=0, clock=clock)
     start_worker(batcher)
     clock.now = 100
     assert batcher.stalled_s() == 0  # nothing was to be done
@@ -137,7 +136,7 @@ async def test_stall_is_the_time_without_progress(device: GatedDevice, clock: Cl
 
 
 async def test_an_answer_tells_how_long_it_queued(device: GatedDevice, clock: Clock, start_worker: StartWorker) -> None:
-    batcher: Batcher = MicroBatcher(["left", "right"], 4, max_wait_s=0, clock=clock)
+    batcher: Batcher = AwaitedBatcher(["left", "right"], 4, max_wait_s=0, clock=clock)
     waiting = await submit(batcher, "a")
     clock.now = 7
     assert batcher.oldest_wait_s("left") == 7
@@ -149,9 +148,9 @@ async def test_an_answer_tells_how_long_it_queued(device: GatedDevice, clock: Cl
 
 async def test_an_unknown_key_is_an_error(batcher: Batcher) -> None:
     with pytest.raises(KeyError):
-        await batcher.submit(["left", "middle"], "a")
+        await batcher.answers(["left", "middle"], "a")
     assert batcher.depth("left") == 0
 
 
 async def test_an_item_may_need_no_network_at_all(batcher: Batcher) -> None:
-    assert await batcher.submit([], "a") == []
+    assert await batcher.answers([], "a") == []

@@ -18,12 +18,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from prometheus_client import CollectorRegistry
 
-from service.engine.batcher import Answer, Entry, MicroBatcher
+from service.engine.batcher import Answer, Entry
+from service.engine.batches import MAX_FAILURES_IN_A_ROW
 from service.engine.costs import BatchCosts
 from service.engine.errors import ClosedError, EngineError, InferenceError, WorkerDeadError
-from service.engine.worker import MAX_FAILURES_IN_A_ROW, DeviceWorker
+from service.engine.worker import DeviceWorker
 from service.telemetry.metrics import Metrics
 from tests.unit.engine.gated_device import TIMEOUT_S
+from tests.unit.engine.queueing import AwaitedBatcher
 
 KEYS = ("left", "right")
 MAX_BATCH_SIZE = 4
@@ -95,7 +97,7 @@ class Machine(RuleBasedStateMachine):
         self.lead_s = LEAD_S if overlaps else None
         machine = self
 
-        class Watched(MicroBatcher[Item, str]):
+        class Watched(AwaitedBatcher[Item, str]):
             """Tells when the worker looks for work."""
 
             def next_batch(self, busy_until: float | None = None) -> list[Entry[Item, str]] | None:
@@ -231,7 +233,7 @@ class Machine(RuleBasedStateMachine):
             self.now += 0.001
             item = Item(len(self.requests), kind)
             after = WorkerDeadError if self.died else ClosedError if self.closed else None
-            task = self.loop.create_task(self.batcher.submit(keys, item))
+            task = self.loop.create_task(self.batcher.answers(keys, item))
             request = Request(item, keys, self.now, task, after)
             with self.moved:
                 self.requests.append(request)
@@ -278,7 +280,7 @@ class Machine(RuleBasedStateMachine):
             self.batcher.close()  # once more
         else:
             with suppress(WorkerDeadError):
-                self.loop.run_until_complete(self.batcher.submit([], Item(-1, "good")))
+                self.loop.run_until_complete(self.batcher.answers([], Item(-1, "good")))
 
     @rule()
     @precondition(lambda self: len(self.requests) > 10)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from service.engine.admission import Stage
-from service.engine.batcher import Answer, MicroBatcher
+from service.engine.batcher import Answer
 from service.engine.choice import BackboneChoice
 from service.engine.errors import (
     BackboneUnavailableError,
@@ -21,11 +21,12 @@ from service.engine.errors import (
 )
 from service.telemetry.metrics import Metrics
 from tests.unit.engine.gated_device import GatedDevice
+from tests.unit.engine.queueing import AwaitedBatcher
 from tests.unit.engine.studio import BLEND, MOBILENET, NETWORKS, RESNET, Coloring, Painter, Studio
 
 pytestmark = pytest.mark.anyio
 
-Batcher = MicroBatcher[Tensor, Tensor]
+Batcher = AwaitedBatcher[Tensor, Tensor]
 Colorize = Callable[[BackboneChoice], Coloring]
 
 
@@ -51,7 +52,7 @@ def depths(batcher: Batcher) -> list[int]:
 async def submit(batcher: Batcher, *choices: BackboneChoice) -> list["asyncio.Task[list[Answer[Tensor]]]"]:
     """Queues what the engine would for decoded photographs, and returns while they wait."""
     lightness = torch.zeros(1, 224, 224)
-    waiting = [asyncio.create_task(batcher.submit(choice.backbones, lightness)) for choice in choices]
+    waiting = [asyncio.create_task(batcher.answers(choice.backbones, lightness)) for choice in choices]
     await asyncio.sleep(0)  # lets the tasks run up to their place in the queue
     return waiting
 
@@ -182,7 +183,7 @@ async def test_a_deadline_withdraws_both_halves(colorize: Colorize, batcher: Bat
     await asyncio.to_thread(device.wait_for_start)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0):
-            await batcher.submit(BLEND.backbones, torch.zeros(1, 224, 224))
+            await batcher.answers(BLEND.backbones, torch.zeros(1, 224, 224))
     assert depths(batcher) == [0, 0]
     assert not first.done()
 
@@ -260,8 +261,10 @@ async def test_each_stage_counts_who_is_in_it_and_learns_from_it(
     await colorize(MOBILENET)
     # Nobody is left, and what was learnt of decoding and encoding shows with the next one inside.
     assert studio.admission.predicted_wait_s() == 0
-    with studio.admission.inside(Stage.ENCODING, [MOBILENET]):
-        assert studio.admission.predicted_wait_s() > 0
+    for stage in (Stage.DECODING, Stage.WRITING):
+        with studio.admission.inside([]) as place:
+            place.stage = stage
+            assert studio.admission.predicted_wait_s() > 0
 
 
 async def test_the_deadline_is_of_the_whole_way(make_studio: Callable[..., Studio], device: GatedDevice) -> None:

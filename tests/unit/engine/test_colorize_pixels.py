@@ -19,6 +19,9 @@ pytestmark = pytest.mark.anyio
 
 PIXELS = 160 * 120
 
+LAST = float("inf")
+"""Younger than any request."""
+
 
 class Codec:
     """One of the codec's functions, which waits for the test once it has begun."""
@@ -70,16 +73,15 @@ async def leave(*colorings: Coloring) -> None:
             await coloring
 
 
-async def threads_are_idle(studio: Studio) -> None:
-    """Until both codec threads have done all they were given."""
-    for pool in (studio.decoders, studio.encoders):
-        await asyncio.wrap_future(pool.submit(int))
+async def lanes_are_idle(studio: Studio) -> None:
+    """Until the lane has done all it was given."""
+    await asyncio.wrap_future(studio.lanes.submit(LAST, int))
 
 
 async def test_a_full_budget_refuses_and_an_answer_makes_room(studio: Studio, device: GatedDevice) -> None:
     first, second = studio.colorize(), studio.colorize()
     await asyncio.to_thread(device.wait_for_start)
-    await threads_are_idle(studio)
+    await lanes_are_idle(studio)
     assert studio.pixels.held == 2 * PIXELS
     with pytest.raises(PixelsFullError):
         await studio.colorize()
@@ -147,7 +149,7 @@ async def test_a_decoder_that_cannot_be_stopped_holds_the_pixels_until_it_is_don
     assert studio.pixels.held == PIXELS
     assert studio.admission.predicted_wait_s() == 0
     decoding.opened.set()
-    await threads_are_idle(studio)
+    await lanes_are_idle(studio)
     assert studio.pixels.held == 0
 
 
@@ -159,7 +161,7 @@ async def test_the_same_after_a_deadline(make_studio: Callable[..., Studio], dec
         await coloring
     assert studio.pixels.held == PIXELS
     decoding.opened.set()
-    await threads_are_idle(studio)
+    await lanes_are_idle(studio)
     assert studio.pixels.held == 0
 
 
@@ -170,7 +172,7 @@ async def test_a_photograph_that_fails_to_decode_after_its_client_left_is_not_co
     await decoding.begun()
     await leave(coloring)
     decoding.opened.set()
-    await threads_are_idle(studio)
+    await lanes_are_idle(studio)
     assert studio.pixels.held == 0
 
 
@@ -183,14 +185,14 @@ async def test_who_leaves_before_a_decoder_is_free_has_taken_nothing(studio: Stu
     assert studio.pixels.held == PIXELS
     await leave(coloring)
     decoding.opened.set()
-    await threads_are_idle(studio)
+    await lanes_are_idle(studio)
     assert (studio.pixels.held, decoding.calls) == (0, 1)
 
 
 async def test_who_leaves_the_devices_queue_gives_back_at_once(studio: Studio, device: GatedDevice) -> None:
     running, queued = studio.colorize(), studio.colorize()
     await asyncio.to_thread(device.wait_for_start)
-    await threads_are_idle(studio)
+    await lanes_are_idle(studio)
     await leave(queued)
     assert studio.pixels.held == PIXELS
     await leave(running)
@@ -206,7 +208,7 @@ async def test_an_encoder_that_cannot_be_stopped_holds_the_pixels_until_it_is_do
     await leave(coloring)
     assert studio.pixels.held == PIXELS
     encoding.opened.set()
-    await threads_are_idle(studio)
+    await lanes_are_idle(studio)
     assert studio.pixels.held == 0
 
 

@@ -4,11 +4,10 @@ import asyncio
 
 import pytest
 
-from service.engine.batcher import MicroBatcher
 from service.engine.costs import BatchCosts
 from service.engine.errors import InferenceError, WorkerDeadError
 from tests.unit.engine.gated_device import Clock, GatedDevice
-from tests.unit.engine.queueing import Batcher, StartWorker, Waiting, Worker, occupy, results, submit
+from tests.unit.engine.queueing import AwaitedBatcher, Batcher, StartWorker, Waiting, Worker, occupy, results, submit
 
 pytestmark = pytest.mark.anyio
 
@@ -23,7 +22,7 @@ def device() -> GatedDevice:
 
 @pytest.fixture
 def batcher(clock: Clock) -> Batcher:
-    return MicroBatcher(["left", "right"], max_batch_size=4, max_wait_s=0, clock=clock)
+    return AwaitedBatcher(["left", "right"], max_batch_size=4, max_wait_s=0, clock=clock)
 
 
 @pytest.fixture
@@ -35,7 +34,7 @@ async def later(batcher: Batcher, clock: Clock, now: float) -> None:
     """Lets time pass, and the worker notice."""
     clock.forget()
     clock.now = now
-    await batcher.submit([], "nothing")  # wakes it
+    await batcher.answers([], "nothing")  # wakes it
     await asyncio.to_thread(clock.wait_for_the_worker)
 
 
@@ -43,7 +42,7 @@ async def let_go(batcher: Batcher, device: GatedDevice, clock: Clock) -> None:
     """Opens the gate, and lets time fly."""
     clock.flies = True
     device.open()
-    await batcher.submit([], "nothing")  # wakes the worker
+    await batcher.answers([], "nothing")  # wakes the worker
 
 
 async def launch_two(batcher: Batcher, device: GatedDevice, clock: Clock, *items: str) -> list[Waiting]:

@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from service.engine.batcher import MicroBatcher
+from service.engine.batches import MAX_FAILURES_IN_A_ROW
 from service.engine.costs import BatchCosts
 from service.engine.errors import InferenceError, WorkerDeadError
-from service.engine.worker import MAX_FAILURES_IN_A_ROW
 from service.telemetry.metrics import Metrics
 from tests.unit.engine.gated_device import Clock, GatedDevice
-from tests.unit.engine.queueing import Batcher, StartWorker, Worker, occupy, results, submit
+from tests.unit.engine.queueing import AwaitedBatcher, Batcher, StartWorker, Worker, occupy, results, submit
 
 pytestmark = pytest.mark.anyio
 
@@ -113,16 +112,16 @@ async def test_a_device_that_only_fails_ends_the_worker(batcher: Batcher, device
     device.open()
     for _ in range(MAX_FAILURES_IN_A_ROW - 1):
         with pytest.raises(InferenceError):
-            await batcher.submit(["left"], "bad")
-    (good,) = await batcher.submit(["left"], "good")
+            await batcher.answers(["left"], "bad")
+    (good,) = await batcher.answers(["left"], "good")
     assert good.result == "GOOD"  # counts from the beginning again
     for _ in range(MAX_FAILURES_IN_A_ROW):
         assert worker.alive
         with pytest.raises(InferenceError):
-            await batcher.submit(["left"], "bad")
+            await batcher.answers(["left"], "bad")
     await asyncio.to_thread(worker.join)
     with pytest.raises(WorkerDeadError):
-        await batcher.submit(["left"], "too late")
+        await batcher.answers(["left"], "too late")
 
 
 async def test_a_result_too_few_fails_the_batch_not_the_worker(batcher: Batcher, start_worker: StartWorker) -> None:
@@ -164,8 +163,8 @@ async def test_the_size_that_fits_is_remembered_for_its_key_alone(
     assert costs.predict("left", 2) == pytest.approx(2 * costs.predict("left", 1))  # two
     batcher.limit_batch("left", 3)  # what is remembered never grows
     device.batches.clear()
-    first = asyncio.create_task(batcher.submit(["right"], "first"))
-    waiting = [asyncio.create_task(batcher.submit(["left", "right"], item)) for item in "wxyz"]
+    first = asyncio.create_task(batcher.answers(["right"], "first"))
+    waiting = [asyncio.create_task(batcher.answers(["left", "right"], item)) for item in "wxyz"]
     assert [len(answers) for answers in await asyncio.gather(first, *waiting)] == [1, 2, 2, 2, 2]
     assert max(len(items) for key, items in device.batches if key == "left") == 1
 
@@ -173,7 +172,7 @@ async def test_the_size_that_fits_is_remembered_for_its_key_alone(
 async def test_costs_are_learnt_from_what_batches_take(
     device: GatedDevice, clock: Clock, costs: BatchCosts, start_worker: StartWorker
 ) -> None:
-    batcher: Batcher = MicroBatcher(["left", "right"], 4, max_wait_s=0, clock=clock)
+    batcher: Batcher = AwaitedBatcher(["left", "right"], 4, max_wait_s=0, clock=clock)
     start_worker(batcher)
     first = await occupy(batcher, device)
     clock.now = 15  # where ten were predicted
@@ -196,4 +195,4 @@ async def test_a_dead_worker_fails_everything_and_is_seen(
     await asyncio.to_thread(worker.join)
     assert not worker.alive
     with pytest.raises(WorkerDeadError):
-        await batcher.submit(["left"], "too late")
+        await batcher.answers(["left"], "too late")
