@@ -36,13 +36,16 @@ class Answers:
     latency: list[float] = field(default_factory=list)
     status: list[int] = field(default_factory=list)
     retry_after: list[bool] = field(default_factory=list)
+    photograph: list[int] = field(default_factory=list)
+    """Which of those given."""
 
-    def add(self, start: float, latency: float, status: int, retry_after: bool) -> None:
+    def add(self, start: float, latency: float, status: int, retry_after: bool, photograph: int) -> None:
         """One more request."""
         self.start.append(start)
         self.latency.append(latency)
         self.status.append(status)
         self.retry_after.append(retry_after)
+        self.photograph.append(photograph)
 
 
 Done = Callable[["Connection", int, bool], None]
@@ -111,11 +114,13 @@ class Connection(asyncio.Protocol):
 
 
 class Client:
-    """Asks one server for one photograph, over and over."""
+    """Asks one server for photographs, over and over: for one, or for several, each so often as its weight says."""
 
-    def __init__(self, port: int, path: str, body: bytes) -> None:
+    def __init__(self, port: int, path: str, bodies: list[bytes], weights: list[float], seed: int) -> None:
         head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: image/jpeg\r\n"
-        self._request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+        self._requests = [f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body for body in bodies]
+        self._weights = weights
+        self._draw = random.Random(seed + 1)  # not the arrivals' own sequence
         self._port = port
         self._loop = asyncio.get_running_loop()
         self._idle: list[Connection] = []
@@ -144,10 +149,10 @@ class Client:
             elif self._pending == 0 and not finished.done():
                 finished.set_result(None)
 
-        def settle(sent: float, status: int, retry_after: bool) -> None:
+        def settle(sent: float, status: int, retry_after: bool, photograph: int) -> None:
             now = self._loop.time()
             if begin <= now < end:
-                self.answers.add(sent - begin, now - sent, status, retry_after)
+                self.answers.add(sent - begin, now - sent, status, retry_after, photograph)
             if status == UNANSWERED:
                 self._loop.call_later(_RECONNECT_S, ask)
             else:
@@ -165,8 +170,8 @@ class Client:
         due = begin + arrivals.expovariate(rate)
         finished = asyncio.Event()
 
-        def settle(scheduled: float, status: int, retry_after: bool) -> None:
-            self.answers.add(scheduled - begin, self._loop.time() - scheduled, status, retry_after)
+        def settle(scheduled: float, status: int, retry_after: bool, photograph: int) -> None:
+            self.answers.add(scheduled - begin, self._loop.time() - scheduled, status, retry_after, photograph)
             finished.set()
 
         while due < begin + seconds:
@@ -189,24 +194,25 @@ class Client:
         for connection in list(self._open):
             connection.close()
 
-    def _send(self, since: float, settle: Callable[[float, int, bool], None]) -> None:
+    def _send(self, since: float, settle: Callable[[float, int, bool, int], None]) -> None:
         self._pending += 1
+        photograph = self._draw.choices(range(len(self._requests)), self._weights)[0]
 
         def done(connection: Connection, status: int, retry_after: bool) -> None:
             self._pending -= 1
             self.answered += status != UNANSWERED
             if connection in self._open:
                 self._idle.append(connection)
-            settle(since, status, retry_after)
+            settle(since, status, retry_after, photograph)
 
         if self._idle:
-            self._idle.pop().ask(self._request, done)
+            self._idle.pop().ask(self._requests[photograph], done)
         else:
-            opening = self._loop.create_task(self._connect(done))
+            opening = self._loop.create_task(self._connect(self._requests[photograph], done))
             self._opening.add(opening)
             opening.add_done_callback(self._opening.discard)
 
-    async def _connect(self, done: Done) -> None:
+    async def _connect(self, request: bytes, done: Done) -> None:
         connection = Connection(self._forget)
         try:
             await self._loop.create_connection(lambda: connection, "127.0.0.1", self._port)
@@ -214,7 +220,7 @@ class Client:
             done(connection, UNANSWERED, False)
             return
         self._open.add(connection)
-        connection.ask(self._request, done)
+        connection.ask(request, done)
 
     def _forget(self, connection: Connection) -> None:
         self._open.discard(connection)
@@ -223,7 +229,9 @@ class Client:
 
 
 async def _run(arguments: argparse.Namespace) -> dict[str, object]:
-    client = Client(arguments.port, arguments.path, arguments.photograph.read_bytes())
+    bodies = [file.read_bytes() for file in arguments.photograph]
+    weights = arguments.weight or [1.0] * len(bodies)
+    client = Client(arguments.port, arguments.path, bodies, weights, arguments.seed)
     cpu_s = time.process_time()
     if arguments.rate is None:
         seconds = await client.closed_loop(arguments.clients, arguments.warm_up, arguments.seconds, arguments.requests)
@@ -239,13 +247,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description=__doc__.splitlines()[0])
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--path", required=True)
-    parser.add_argument("--photograph", type=Path, required=True)
+    parser.add_argument("--photograph", type=Path, required=True, nargs="+")
+    parser.add_argument("--weight", type=float, nargs="+", help="how often each photograph is sent; default: equally")
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--clients", type=int, default=1, help="closed loop")
     parser.add_argument("--warm-up", type=float, default=0, help="closed loop: seconds before those measured")
     parser.add_argument("--requests", type=int, help="closed loop: end after so many, whatever --seconds says")
     parser.add_argument("--rate", type=float, help="open loop: arrivals per second")
-    parser.add_argument("--seed", type=int, default=0, help="open loop: of the arrivals")
+    parser.add_argument("--seed", type=int, default=0, help="of the arrivals (open loop), and of which photograph comes")
     parser.add_argument("--patience", type=float, default=30, help="open loop: seconds to wait for the last answers")
     arguments = parser.parse_args()
     # Every request under way has a connection.

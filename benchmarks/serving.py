@@ -6,8 +6,8 @@ line of work without any server, which is as much as these cores can do.
 
 - *Closed loop*: one client for the latency of an idle server, many for its capacity.
 - *Open loop*: Poisson arrivals. Every server gets the same rates, shares of the service's measured capacity, because
-  clients come at the rate they come at, whatever serves them; a peer that cannot sustain a rate is marked. At 60 % each
-  peer gets that share of its own capacity as well.
+  clients come at the rate they come at, whatever serves them; a peer that cannot sustain a rate is marked.
+- *Mixed load*: small, middling and large photographs, as archives send them; the service beside the plain route.
 - *Overload*: arrivals at twice the service's capacity, from clients that wait half a second. Each server is told that
   deadline by whatever setting it has for it.
 """
@@ -15,6 +15,7 @@ line of work without any server, which is as much as these cores can do.
 import argparse
 import io
 import json
+import math
 import os
 import signal
 import subprocess
@@ -23,6 +24,7 @@ import tempfile
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -32,13 +34,16 @@ from benchmarks.peers.figures import (
     COMPARED,
     DEADLINE_S,
     MEMORY_REQUESTS,
+    MIX,
+    MIX_SHARE,
     OVERLOAD,
     SHARES,
     Figures,
     ServerFigures,
 )
-from benchmarks.peers.measurement import measure
-from benchmarks.peers.server import OURS, PEERS, Server, ServerError, serving
+from benchmarks.peers.line import PLAIN_SETTINGS, PlainSettings
+from benchmarks.peers.measurement import Measurement, measure
+from benchmarks.peers.server import OURS, PEERS, PLAIN, Server, ServerError, serving
 
 ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / "docs" / "pictures" / "flooded-house.jpg"
@@ -46,23 +51,30 @@ SIDE, QUALITY = 512, 90
 
 
 class Benchmark:
-    """One run of it all, in a folder for the photograph, logs and the like."""
+    """One run of it all, in a folder for the photographs, logs and the like."""
 
     def __init__(self, backbone: str, seconds: float, folder: Path) -> None:
         self._seconds = seconds
         self._folder = folder
         self._photograph = folder / "photograph.jpg"
-        self._photograph.write_bytes(make_photograph())
+        self._photograph.write_bytes(make_photograph(SIDE))
+        self._mix = [folder / f"{megapixels:g}.jpg" for megapixels in MIX]
+        for file, megapixels in zip(self._mix, MIX, strict=True):
+            file.write_bytes(make_photograph(round(math.sqrt(megapixels * 1e6))))
+        self._mixed_rate = 0.0
+        self._plain = PLAIN_SETTINGS[0]
         self.figures = Figures(backbone)
 
-    def run(self, peers: list[str], memory: bool) -> None:
+    def run(self, peers: list[str], mixed: bool, memory: bool) -> None:
         """Measures the service first: its capacity sets everybody's arrival rates."""
         self._bare()
-        self._server(OURS)
+        self._server(OURS, mixed)
         self._bare()
         for name in peers:
             try:
-                self._server(name)
+                if name == PLAIN:
+                    self._choose_plain()
+                self._server(name, mixed and name == PLAIN)
             except (ServerError, subprocess.CalledProcessError) as error:
                 _say(f"{name}: {error}")
                 self.figures.servers.pop(name, None)
@@ -77,7 +89,18 @@ class Benchmark:
         output = subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=ROOT).stdout
         self.figures.bare.append(json.loads(output))
 
-    def _server(self, name: str) -> None:
+    def _choose_plain(self) -> None:
+        """Gives the plain route the setting that is the fastest here."""
+        throughput: dict[PlainSettings, float] = {}
+        for self._plain in PLAIN_SETTINGS:
+            with self._serving(PLAIN) as server:
+                options = ("--clients", str(CLIENTS), "--seconds", str(self._seconds / 2))
+                throughput[self._plain] = measure(server, self._photograph, *options).throughput
+            _say(f"{PLAIN}, {self._plain}: {throughput[self._plain]:.1f} a second")
+        self._plain = max(throughput, key=throughput.__getitem__)
+        self.figures.plain = str(self._plain)
+
+    def _server(self, name: str, mixed: bool) -> None:
         with self._serving(name) as server:
             _say(f"{name}: closed loop")
             warm_up = ("--warm-up", str(self._seconds / 4), "--seconds", str(self._seconds))
@@ -89,18 +112,23 @@ class Benchmark:
             capacity = self.figures.ours.capacity
             for share in SHARES:
                 _say(f"{name}: {share:.0%}")
-                seconds = self._seconds * (2 if share == COMPARED else 1)
+                seconds = self._seconds * (2 if share in COMPARED else 1)
                 figures.shares[share] = measure(server, self._photograph, *_open_loop(share * capacity, seconds))
-            if name == OURS:
-                figures.own_share = figures.shares[COMPARED]
-            else:
-                _say(f"{name}: {COMPARED:.0%} of its own capacity")
-                rate = COMPARED * figures.saturated.throughput
-                figures.own_share = measure(server, self._photograph, *_open_loop(rate, 2 * self._seconds))
-        with self._serving(name, DEADLINE_S) as server:
+            if mixed:
+                figures.mixed = self._mixed(name, server)
+        with self._serving(name, deadline_s=DEADLINE_S) as server:
             _say(f"{name}: overload")
             measure(server, self._photograph, "--clients", "4", "--seconds", str(self._seconds / 4))
             figures.overload = measure(server, self._photograph, *_open_loop(OVERLOAD * capacity, self._seconds))
+
+    def _mixed(self, name: str, server: Server) -> Measurement:
+        """The service's capacity for the mix sets the rate for both."""
+        _say(f"{name}: mixed load")
+        weights = ("--weight", *map(str, MIX.values()))
+        closed = measure(server, self._mix, *weights, "--clients", str(CLIENTS), "--seconds", str(2 * self._seconds))
+        if name == OURS:
+            self._mixed_rate = MIX_SHARE * closed.throughput
+        return measure(server, self._mix, *weights, *_open_loop(self._mixed_rate, 4 * self._seconds))
 
     def _memory(self) -> None:
         _say("memory")
@@ -110,16 +138,21 @@ class Benchmark:
                 options = ("--clients", str(CLIENTS), "--requests", str(requests - done))
                 self.figures.rss_bytes.append(measure(server, self._photograph, *options).rss_bytes)
                 done = requests
+        _say("both backbones")
+        for _ in range(2):
+            with self._serving(OURS, only=False, asked=False) as server:
+                self.figures.start_s, self.figures.idle_rss_bytes = server.start_s, server.processes.rss_bytes()
 
-    def _serving(self, name: str, deadline_s: float | None = None) -> AbstractContextManager[Server]:
-        return serving(name, self.figures.backbone, self._photograph.read_bytes(), self._folder, deadline_s)
+    def _serving(self, name: str, **options: Any) -> AbstractContextManager[Server]:
+        photograph = self._photograph.read_bytes()
+        return serving(name, self.figures.backbone, photograph, self._folder, plain=self._plain, **options)
 
 
-def make_photograph() -> bytes:
-    """A historical picture of the repository's as grey JPEG of 512 × 512."""
+def make_photograph(side: int) -> bytes:
+    """A historical picture of the repository's as a square grey JPEG."""
     output = io.BytesIO()
     with Image.open(PICTURE) as picture:
-        picture.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS).save(output, "JPEG", quality=QUALITY)
+        picture.convert("L").resize((side, side), Image.Resampling.LANCZOS).save(output, "JPEG", quality=QUALITY)
     return output.getvalue()
 
 
@@ -137,6 +170,7 @@ def main() -> int:
     parser.add_argument("--backbone", default="mobilenet_v2")
     parser.add_argument("--seconds", type=float, default=8, help="of a measurement")
     parser.add_argument("--servers", default=",".join([OURS, *PEERS]), help="which, separated by commas")
+    parser.add_argument("--mixed", action="store_true", help="measure the mixed load, too")
     parser.add_argument("--memory", action="store_true", help="measure the service's memory, too")
     parser.add_argument("--json", type=Path, help="a file for the figures")
     arguments = parser.parse_args()
@@ -149,7 +183,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="autochrome-benchmark-") as folder:
         benchmark = Benchmark(arguments.backbone, arguments.seconds, Path(folder))
-        benchmark.run([name for name in PEERS if name in servers], arguments.memory)
+        benchmark.run([name for name in PEERS if name in servers], arguments.mixed, arguments.memory)
     print(report.render(benchmark.figures))
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(asdict(benchmark.figures)) + "\n")

@@ -1,7 +1,7 @@
 """The line in a bare loop, without any server: what serving is measured against. Figures as JSON on standard output.
 
-The loop runs in one thread and in two, each with a network of its own; the better of them is as much as these cores can
-do, and so the denominator of what the service reaches.
+The loop runs in one thread, which computes the network on all cores, and in one thread for each core, which computes it
+there; the better of them is as much as these cores can do, and so the denominator of what the service reaches.
 """
 
 import argparse
@@ -15,9 +15,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.peers.line import Network, read, write
-
-LOOPS = (1, 2)
-"""Threads that are tried."""
+from service.cores import count_cores
 
 
 def _colorize(network: Network, data: bytes) -> bytes:
@@ -33,10 +31,10 @@ def _loop(network: Network, data: bytes, seconds: float, latencies: list[float])
         latencies.append(time.monotonic() - begin)
 
 
-def measure(networks: list[Network], data: bytes, seconds: float) -> list[float]:
-    """Seconds of each call, from loops that run at the same time, a thread for each network."""
+def measure(network: Network, loops: int, data: bytes, seconds: float) -> list[float]:
+    """Seconds of each call, from so many loops that run at the same time."""
     latencies: list[float] = []
-    threads = [threading.Thread(target=_loop, args=(network, data, seconds, latencies)) for network in networks]
+    threads = [threading.Thread(target=_loop, args=(network, data, seconds, latencies)) for _ in range(loops)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -52,11 +50,12 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, required=True)
     arguments = parser.parse_args()
     data = arguments.photograph.read_bytes()
-    networks = [Network(arguments.backbone, 1) for _ in range(max(LOOPS))]
+    cores = count_cores()
+    networks = {1: Network(arguments.backbone, 1), cores: Network(arguments.backbone, 1, cores=1, at_once=cores)}
     figures: dict[str, object] = {}
-    for loops in LOOPS:
-        measure(networks[:loops], data, arguments.seconds / 4)
-        latencies = measure(networks[:loops], data, arguments.seconds)
+    for loops, network in networks.items():
+        measure(network, loops, data, arguments.seconds / 4)
+        latencies = measure(network, loops, data, arguments.seconds)
         figures[str(loops)] = {
             "p50_s": statistics.median(latencies),
             "throughput": len(latencies) / arguments.seconds,

@@ -26,7 +26,25 @@ STORE = Path(__file__).parents[2] / "model_store"
 CODEC_THREADS = 2
 """As many as the service's default."""
 
+_SIZES = (2, 4)
+"""Of batches that peers have code for; larger ones are run in pieces of these."""
+
 MAX_PIXELS, QUALITY, SATURATION = 50_000_000, 90, 1.0  # the service's own defaults
+
+
+@dataclass(frozen=True, slots=True)
+class PlainSettings:
+    """Of the plain FastAPI route."""
+
+    threads: int
+    lock: bool
+    """Around a network that computes on all cores; without it each thread computes on one."""
+
+    def __str__(self) -> str:
+        return f"{self.threads} threads, {'a lock around the network' if self.lock else 'no lock'}"
+
+
+PLAIN_SETTINGS = [PlainSettings(threads, lock) for threads in (1, 2, 4) for lock in (True, False)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +57,9 @@ class PeerSettings:
     """A file that gets one byte for every batch: its size."""
     deadline_s: float | None
     """Set for the overload run alone: what a client waits at most, for the peers that can make use of it."""
+    plain: PlainSettings = PLAIN_SETTINGS[0]
+    only: bool = True
+    """Whether the service loads the one backbone alone."""
 
     @classmethod
     def from_environment(cls) -> "PeerSettings":
@@ -49,6 +70,7 @@ class PeerSettings:
             int(os.environ["BENCHMARK_PORT"]),
             Path(os.environ["BENCHMARK_BATCHES"]),
             float(deadline) if deadline else None,
+            PlainSettings(int(os.environ["BENCHMARK_THREADS"]), os.environ["BENCHMARK_LOCK"] == "True"),
         )
 
     def to_environment(self) -> dict[str, str]:
@@ -58,16 +80,29 @@ class PeerSettings:
             "BENCHMARK_PORT": str(self.port),
             "BENCHMARK_BATCHES": str(self.batches),
             "BENCHMARK_DEADLINE_S": "" if self.deadline_s is None else str(self.deadline_s),
+            "BENCHMARK_THREADS": str(self.plain.threads),
+            "BENCHMARK_LOCK": str(self.plain.lock),
         }
 
 
 class Network:
-    """The compiled network, warmed up; for one thread at a time."""
+    """The compiled network, warmed up; for as many threads at a time as it is made for."""
 
-    def __init__(self, backbone: str, max_batch_size: int, batches: Path | None = None) -> None:
+    def __init__(
+        self,
+        backbone: str,
+        max_batch_size: int,
+        batches: Path | None = None,
+        cores: int | None = None,
+        at_once: int = 1,
+    ) -> None:
+        """`cores` that a photograph is computed on (None: all), while `at_once` - 1 others are."""
         name = BackboneName(backbone)
         self._batches: int | None = None
-        self._colorizer = CompiledColorizer(Checkpoint.load(STORE / name, name).colorizer)
+        self._colorizer = CompiledColorizer(Checkpoint.load(STORE / name, name).colorizer, "auto", cores, at_once)
+        for size in _SIZES:
+            if 1 < size <= max_batch_size:
+                self._colorizer.prepare(size, self._colorizer.cores)
         for size in range(1, max_batch_size + 1):
             self.predict([torch.full((1, INPUT_SIZE, INPUT_SIZE), 50.0)] * size)
         if batches is not None:

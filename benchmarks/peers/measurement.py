@@ -21,6 +21,8 @@ class Measurement:
     """Successes that came before the end of the measurement: what a server that cannot keep up falls short of."""
     latencies: list[float]
     """Of the successes, in ascending order."""
+    first_latencies: list[float]
+    """The same of the first photograph alone, where there were several."""
     refusals: list[float]
     """Latencies of 429 and 503, in ascending order."""
     refusals_with_retry_after: int
@@ -63,12 +65,13 @@ def percentile(ordered: list[float], quantile: float) -> float:
     return ordered[max(0, math.ceil(quantile * len(ordered)) - 1)] if ordered else math.nan
 
 
-def measure(server: Server, photograph: Path, *options: str) -> Measurement:
+def measure(server: Server, photographs: Path | list[Path], *options: str) -> Measurement:
     """Runs the load with these options of its command line."""
+    files = [photographs] if isinstance(photographs, Path) else photographs
     batches, lag, cpu_s = server.batches(), server.loop_lag(), server.processes.cpu_s()
     command = [sys.executable, "-m", "benchmarks.load", "--port", str(server.port), "--path", PATH]
     output = subprocess.run(
-        [*command, "--photograph", str(photograph), *options],
+        [*command, "--photograph", *map(str, files), *options],
         check=True,
         stdout=subprocess.PIPE,
         cwd=Path(__file__).parents[2],
@@ -78,14 +81,15 @@ def measure(server: Server, photograph: Path, *options: str) -> Measurement:
     done = server.batches()
     load = json.loads(output)
     answers = list(zip(*load["answers"].values(), strict=True))
-    successes = [(start, latency) for start, latency, status, _ in answers if status == 200]
-    refusals = [(latency, retry) for _, latency, status, retry in answers if status in (429, 503)]
-    statuses = [status for _, _, status, _ in answers]
+    successes = [(start, latency, photograph) for start, latency, status, _, photograph in answers if status == 200]
+    refusals = [(latency, retry) for _, latency, status, retry, _ in answers if status in (429, 503)]
+    statuses = [status for _, _, status, _, _ in answers]
     return Measurement(
         seconds=load["seconds"],
         arrivals=len(answers),
-        answered_in_time=sum(start + latency <= load["seconds"] for start, latency in successes),
-        latencies=sorted(latency for _, latency in successes),
+        answered_in_time=sum(start + latency <= load["seconds"] for start, latency, _ in successes),
+        latencies=sorted(latency for _, latency, _ in successes),
+        first_latencies=sorted(latency for _, latency, photograph in successes if photograph == 0),
         refusals=sorted(latency for latency, _ in refusals),
         refusals_with_retry_after=sum(retry for _, retry in refusals),
         statuses={status: statuses.count(status) for status in sorted(set(statuses))},

@@ -1,16 +1,14 @@
 """A plain FastAPI route without a queue: what one writes first, and what every batching server must beat.
 
-Starlette's thread pool runs the whole line for one photograph in each of its threads. The network is for one thread at
-a time, so it has a lock.
-
-Tried with 16 clients, CPU for a request: 2, 4 and 40 threads, Starlette's own number, take 46 to 48, 47 and 49 ms; two
-are as many as there are cores.
+Starlette's thread pool runs the whole line for one photograph in each of its threads. The benchmark tries every setting
+of `PLAIN_SETTINGS` on the machine at hand and takes the one with the largest throughput: a network on all cores behind a
+lock, or one on a single core for each thread.
 """
 
 import sys
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Annotated
 
 import torch
@@ -20,17 +18,20 @@ from fastapi import Body, FastAPI, Response
 
 from benchmarks.peers.line import Network, PeerSettings, read, write
 
-_THREADS = 2
-
 
 def main() -> int:
     """Serves until killed."""
     settings = PeerSettings.from_environment()
-    network, lock = Network(settings.backbone, 1, settings.batches), threading.Lock()
+    plain = settings.plain
+    if plain.lock:
+        network = Network(settings.backbone, 1, settings.batches)
+    else:
+        network = Network(settings.backbone, 1, settings.batches, cores=1, at_once=plain.threads)
+    lock = threading.Lock() if plain.lock else nullcontext()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        current_default_thread_limiter().total_tokens = _THREADS
+        current_default_thread_limiter().total_tokens = plain.threads
         yield
 
     app = FastAPI(lifespan=lifespan)

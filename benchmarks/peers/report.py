@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from benchmarks.machine import describe_machine
-from benchmarks.peers.figures import CLIENTS, COMPARED, DEADLINE_S, OVERLOAD, Figures, Target, targets
+from benchmarks.peers.figures import CLIENTS, DEADLINE_S, MIX, MIX_SHARE, OVERLOAD, Figures, Target, targets
 from benchmarks.peers.measurement import Measurement, describe_statuses, percentile
 from benchmarks.table import render_table
 
@@ -15,9 +15,11 @@ def render(figures: Figures) -> str:
         ("Bare loop", _bare(figures)),
         ("Closed loop", _closed(figures)),
         ("Open loop", _open(figures)),
+        ("Mixed load", _mixed(figures)),
         ("Overload", _overload(figures)),
     ]
     about = [*describe_machine(), f"{figures.backbone}, JPEG of 512 × 512 in and out"]
+    about += [f"the plain route's best setting: {figures.plain}"] if figures.plain else []
     about += [f"{name} is left out: {reason}" for name, reason in figures.failures.items()]
     blocks = ["\n".join(f"- {line}" for line in about)]
     return "\n\n".join(blocks + [f"#### {heading}\n\n{table}" for heading, table in sections])
@@ -96,9 +98,6 @@ def _open(figures: Figures) -> str:
     for share in figures.ours.shares:
         for name, server in figures.servers.items():
             rows.append(_open_row(name, f"{share:.0%}", server.shares[share], server.capacity))
-    for name, server in figures.peers.items():
-        if server.own_share is not None:
-            rows.append(_open_row(name, f"{COMPARED:.0%} of its own", server.own_share, server.capacity))
     head = ("", "load", "of its own capacity", "arrivals/s", "answers/s", "p50, ms", "p90", "p99", "errors")
     costs = ("mean batch", "server's CPU, ms/request", "load's CPU, ms/request", "loop lag p99, ms")
     return render_table((*head, *costs), rows)
@@ -121,6 +120,24 @@ def _open_row(name: str, load: str, run: Measurement, capacity: float) -> tuple[
         f"{1000 * run.client_cpu_s:.2f}",
         "" if run.loop_lag_p99_s is None else f"≤ {1000 * run.loop_lag_p99_s:g}",
     )
+
+
+def _mixed(figures: Figures) -> str:
+    rows = [
+        (
+            name,
+            f"{run.arrivals / run.seconds:.1f}",
+            f"{run.throughput:.1f}{'' if run.sustained else ' (falls behind)'}",
+            *(_ms(percentile(run.first_latencies, quantile)) for quantile in (0.5, 0.9, 0.99)),
+            *(_ms(run.latency(quantile)) for quantile in (0.5, 0.9, 0.99)),
+            describe_statuses(run.statuses),
+        )
+        for name, server in figures.servers.items()
+        if (run := server.mixed) is not None
+    ]
+    mix = ", ".join(f"{share:.0%} of {size:g} MP" for size, share in MIX.items())
+    head = ("", f"arrivals/s ({MIX_SHARE:.0%})", "answers/s", f"{min(MIX):g} MP: p50, ms", "p90", "p99")
+    return f"{mix}\n\n" + render_table((*head, "all: p50, ms", "p90", "p99", "errors"), rows)
 
 
 def _overload(figures: Figures) -> str:

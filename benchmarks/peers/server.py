@@ -2,31 +2,36 @@
 
 import http.client
 import io
+import math
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
-from benchmarks.peers.line import STORE, PeerSettings
+from benchmarks.peers.line import PLAIN_SETTINGS, STORE, PeerSettings, PlainSettings
 from benchmarks.peers.processes import ProcessTree
+
+T = TypeVar("T")
 
 PATH = "/colorize"
 
 OURS = "Autochrome"
+PLAIN = "plain FastAPI"
 PEERS = {
     "LitServe": "benchmarks.peers.lit",
     "BentoML": "benchmarks.peers.bento",
     "Ray Serve": "benchmarks.peers.rayserve",
-    "plain FastAPI": "benchmarks.peers.plain",
+    PLAIN: "benchmarks.peers.plain",
 }
 MODULES = {OURS: "service", **PEERS}
 
@@ -60,6 +65,8 @@ class Server:
         self.port = settings.port
         self.processes = processes
         self._settings = settings
+        self.start_s = math.nan
+        """From the start of its process to its first answer."""
 
     def batches(self) -> Batches:
         """By the service's own metrics, or the peers' log of batches."""
@@ -91,6 +98,12 @@ class Server:
             raise ServerError(f"{self.name} answers with {status}: {data[:200]!r}")
         return data
 
+    def check_ready(self) -> None:
+        """The service's readiness; raises what `colorize` does."""
+        status, _ = self._ask("GET", "/readyz")
+        if status != 200:
+            raise ServerError(f"{self.name} is not ready: {status}")
+
     def _samples(self, family: str) -> list[tuple[str, dict[str, str], float]]:
         _, data = self._ask("GET", "/metrics")
         return [
@@ -112,18 +125,28 @@ class Server:
 
 @contextmanager
 def serving(
-    name: str, backbone: str, photograph: bytes, folder: Path, deadline_s: float | None = None
+    name: str,
+    backbone: str,
+    photograph: bytes,
+    folder: Path,
+    deadline_s: float | None = None,
+    plain: PlainSettings = PLAIN_SETTINGS[0],
+    only: bool = True,
+    asked: bool = True,
 ) -> Iterator[Server]:
     """Runs a server that has coloured the photograph once, and leaves no process of it behind.
 
-    `deadline_s` is what clients wait at most; None leaves each server's own default. Logs go to the folder.
+    `only`: the service loads no other backbone. `asked`: else it is only known to be ready, and the service alone.
+
+    `deadline_s` is what clients wait at most; None leaves each server's own default. `plain` is for the peer of that
+    name. Logs go to the folder.
 
     Raises:
         ServerError: It did not come up, or what it answers is not the photograph in colour.
     """
-    settings = PeerSettings(backbone, _free_port(), folder / "batches", deadline_s)
+    settings = PeerSettings(backbone, _free_port(), folder / "batches", deadline_s, plain, only)
     settings.batches.write_bytes(b"")
-    log = folder / f"{name}.log"
+    log, started = folder / f"{name}.log", time.monotonic()
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", MODULES[name]],
@@ -136,7 +159,11 @@ def serving(
         )
     server = Server(name, settings, ProcessTree(process.pid))
     try:
-        _check_colored(name, _first_answer(server, process, photograph, log))
+        if asked:
+            _check_colored(name, _until(server, process, log, lambda: server.colorize(photograph)))
+        else:
+            _until(server, process, log, server.check_ready)
+        server.start_s = time.monotonic() - started
         yield server
     finally:
         server.processes.end(_STOP_S)
@@ -149,23 +176,25 @@ def _environment(name: str, settings: PeerSettings) -> dict[str, str]:
     environment = {
         "AUTOCHROME_PORT": str(settings.port),
         "AUTOCHROME_MODEL_STORE": str(STORE),
-        "AUTOCHROME_BACKBONES": settings.backbone,
         "AUTOCHROME_DEFAULT_BACKBONE": settings.backbone,
     }
+    if settings.only:
+        environment["AUTOCHROME_BACKBONES"] = settings.backbone
     if settings.deadline_s is not None:
         environment["AUTOCHROME_REQUEST_TIMEOUT_S"] = str(settings.deadline_s)
     return environment
 
 
-def _first_answer(server: Server, process: "subprocess.Popen[bytes]", photograph: bytes, log: Path) -> bytes:
+def _until(server: Server, process: "subprocess.Popen[bytes]", log: Path, ask: Callable[[], T]) -> T:
+    """The first answer."""
     error: Exception | None = None
     end = time.monotonic() + _START_S
     while process.poll() is None and time.monotonic() < end:
         try:
-            return server.colorize(photograph)
+            return ask()
         except (OSError, http.client.HTTPException, ServerError) as not_yet:
             error = not_yet
-            time.sleep(0.2)
+            time.sleep(0.05)
     tail = log.read_text(errors="replace")[-2000:]
     raise ServerError(f"{server.name} did not start: {error or f'exit status {process.returncode}'}\n{tail}")
 

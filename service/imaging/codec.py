@@ -124,10 +124,28 @@ def decode(data: bytes, max_pixels: int) -> Photograph:
     )
 
 
-def count_pixels(data: bytes, max_pixels: int) -> int:
-    """Width × height as declared in the header; raises what `decode` would raise of the header."""
-    with _opened(data, max_pixels) as (_, image):
-        return image.width * image.height
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a file says of itself before its pixels are decoded."""
+
+    pixels: int
+    transparent: bool
+    format: ImageFormat
+    """What a client gets who asks for none in particular."""
+
+    def memory_bytes(self, format: ImageFormat) -> int:
+        """The most that the photograph takes in memory from decoding to its answer in a format, in bytes."""
+        return self.pixels * _BYTES_PER_PIXEL[self.transparent, format]
+
+
+def inspect(data: bytes, max_pixels: int) -> Header:
+    """Reads the header alone; raises what `decode` would raise of it."""
+    with _opened(data, max_pixels) as (name, image):
+        return Header(
+            image.width * image.height,
+            image.has_transparency_data,
+            _WRITTEN_AS_READ.get(name, ImageFormat.PNG),
+        )
 
 
 def encode(rgb: Tensor, alpha: Tensor | None, format: ImageFormat, quality: int) -> bytes:

@@ -41,8 +41,9 @@ class CompiledColorizer:
         colorizer: Colorizer,
         precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
         cores: int | None = None,
+        at_once: int = 1,
     ) -> None:
-        """Prepares single photographs, on so many cores; None: on all.
+        """Prepares single photographs, on so many cores (None: all), `at_once` of them at the same time.
 
         `precision` "auto": half precision where the processor computes in it natively, float32 elsewhere.
         """
@@ -58,7 +59,7 @@ class CompiledColorizer:
         self._requests: dict[tuple[int, int], _Requests] = {}
         self.cores = cores or count_cores()
         """How many each photograph is computed on, where `predict` is not told otherwise."""
-        self.prepare(1, self.cores)
+        self.prepare(1, self.cores, at_once)
         self.precision = _PRECISIONS[self._body.precision]
         """What the body really computes in: a request for a precision that the processor lacks is not fulfilled."""
         self.path = "openvino"
