@@ -254,7 +254,9 @@ def main() -> int:
     parser.add_argument("--warm-up", type=float, default=0, help="closed loop: seconds before those measured")
     parser.add_argument("--requests", type=int, help="closed loop: end after so many, whatever --seconds says")
     parser.add_argument("--rate", type=float, help="open loop: arrivals per second")
-    parser.add_argument("--seed", type=int, default=0, help="of the arrivals (open loop), and of which photograph comes")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the arrivals (open loop), and of which photograph comes"
+    )
     parser.add_argument("--patience", type=float, default=30, help="open loop: seconds to wait for the last answers")
     arguments = parser.parse_args()
     # Every request under way has a connection.

@@ -11,30 +11,68 @@ if __name__ == "__main__":
 
 import argparse
 import asyncio
+import logging
+import socket
 import sys
+from importlib.metadata import version
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
+from starlette.types import Message, Receive, Scope, Send
 
-from service.app import create_app
+from service.app import START_UP_ERRORS, create_app
+from service.connections import PatientProtocol
 from service.engine.lifecycle import Phase
-from service.settings import Settings
+from service.settings import Settings, describe_settings
 from service.telemetry.logging import configure_logging
+
+logger = logging.getLogger(__name__)
+
+
+class StartUp:
+    """The application, whose start-up may fail: with a line that says why and no traceback, where the reason is known."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+        self.failure: str | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
+        try:
+            await self._app(scope, receive, self._tell_briefly(send))
+        except START_UP_ERRORS as error:
+            self.failure = str(error)
+
+    @staticmethod
+    def _tell_briefly(send: Send) -> Send:
+        async def tell(message: Message) -> None:
+            if message["type"] == "lifespan.startup.failed" and isinstance(sys.exception(), START_UP_ERRORS):
+                message = dict(message) | {"message": str(sys.exception())}
+            await send(message)
+
+        return tell
 
 
 class Server(uvicorn.Server):
     """uvicorn, leaving in the order orchestrators need: unready first, then deaf, then done, then exit status 0."""
 
     def __init__(self, app: FastAPI, settings: Settings) -> None:
+        self.start_up = StartUp(app)
         config = uvicorn.Config(
-            app,
+            self.start_up,
             host=settings.host,
             port=settings.port,
             log_config=None,
             access_log=False,  # the application writes one line a request, with more in it
             server_header=False,
+            http=type("Protocol", (PatientProtocol,), {"write_timeout_s": settings.write_timeout_s}),
+            timeout_keep_alive=settings.keep_alive_s,  # type: ignore[arg-type]  # it may be a fraction
+            limit_concurrency=settings.max_connections,
             # Whoever was admitted is answered: no request lasts longer than its two deadlines.
             timeout_graceful_shutdown=int(settings.upload_timeout_s + settings.request_timeout_s) + 5,
         )
@@ -62,8 +100,13 @@ class Server(uvicorn.Server):
 
 def main(arguments: list[str] | None = None) -> int:
     """Serves until told to stop; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m service", description="Serves Autochrome until told to stop.")
-    parser.epilog = "There are no options: settings are environment variables, see README.md."
+    parser = argparse.ArgumentParser(
+        prog="python -m service",
+        description="Serves Autochrome until told to stop.",
+        epilog=describe_settings(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"autochrome {version('autochrome')}")
     parser.parse_args(arguments)
     try:
         settings = Settings()
@@ -74,8 +117,34 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     configure_logging(settings.log_format)
     server = Server(create_app(settings), settings)
-    server.run()
+    try:
+        listener = bind(settings.host, settings.port)
+    except OSError as error:
+        # Before the models are loaded, which takes seconds.
+        logger.critical("cannot listen on %s:%s: %s", settings.host, settings.port, error.strerror)
+        return 3
+    with listener:
+        server.run([listener])
+    if server.start_up.failure is not None:
+        logger.critical("start-up failed: %s", server.start_up.failure)
     return 0 if server.started else 3
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that is bound, and refuses connections until it listens.
+
+    Raises:
+        OSError: The address is taken, or none of this machine's.
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 if __name__ == "__main__":

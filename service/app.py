@@ -21,20 +21,19 @@ from service.api.context import RequestContext
 from service.api.problems import PROBLEMS, ProblemHandler
 from service.api.routes import build_router
 from service.api.schemas import BackboneStatus
-from service.cores import count_cores
 from service.engine.admission import Admission
 from service.engine.batcher import MicroBatcher
 from service.engine.choice import BackboneChoice
 from service.engine.colorize import Engine
+from service.engine.costs import BatchCosts
 from service.engine.cpu import CpuDevice
 from service.engine.cuda import CudaDevice
-from service.engine.device import Device
 from service.engine.lanes import Lanes
 from service.engine.lifecycle import Lifecycle, Phase
-from service.engine.pixels import PixelBudget
-from service.engine.worker import LaneWorker
+from service.engine.memory import MemoryBudget
+from service.engine.worker import DeviceWorker, LaneWorker
 from service.network.backbones import BackboneName
-from service.network.checkpoint import Checkpoint, CheckpointConfig, MissingCheckpointError
+from service.network.checkpoint import Checkpoint, CheckpointConfig, CheckpointError, MissingCheckpointError
 from service.network.colorizer import Colorizer
 from service.settings import Settings
 from service.telemetry.loop_lag import watch_loop
@@ -51,6 +50,10 @@ class NoBackboneError(Exception):
 
 class NoDeviceError(Exception):
     """The device that was asked for is not there."""
+
+
+START_UP_ERRORS = (NoBackboneError, NoDeviceError, CheckpointError)
+"""What may be wrong with an installation; the messages say what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +74,28 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         models, missing, device = await run_sync(_open_models, settings)
         unavailable = _why_unavailable(missing)
-        costs, costs_alone = await run_sync(device.warm_up, settings.max_batch_size)
-        lanes = Lanes(settings.codec_threads)
+        lanes = Lanes(settings.lanes)
         # Half of a request's time is for its own work, and for what the prediction of its wait is wrong by.
         max_wait_s = min(settings.max_queue_wait_s, settings.request_timeout_s / 2)
-        admission = Admission(max_wait_s, costs, lanes.count, on_lanes=True)
-        pixels = PixelBudget(settings.max_pixels_held)
         batcher: MicroBatcher[Any, Any] = MicroBatcher(models, settings.max_batch_size, settings.max_wait_ms / 1000)
-        worker = LaneWorker(batcher, lanes, device, costs, costs_alone, metrics)
-        lifecycle = Lifecycle(batcher, worker, settings.stall_s)
-        _observe(metrics, batcher, admission, pixels, lifecycle, device, models)
+        worker: LaneWorker[Any, Any] | DeviceWorker[Any, Any]
+        if isinstance(device, CpuDevice):
+            costs, costs_alone = await run_sync(device.warm_up, settings.max_batch_size)
+            worker = LaneWorker(batcher, lanes, device, costs, costs_alone, metrics)
+        else:
+            costs = BatchCosts(await run_sync(device.warm_up, settings.max_batch_size))
+            worker = DeviceWorker(batcher, device, costs, metrics)
+        for name in models:
+            batcher.limit_batch(name, costs.largest(name))  # larger ones did not fit, or do not pay
+        admission = Admission(max_wait_s, costs, lanes.count, isinstance(device, CpuDevice))
+        memory = MemoryBudget(settings.max_bytes_held)
+        lifecycle = Lifecycle(batcher, worker, lanes, settings.stall_s)
+        _observe(metrics, batcher, admission, memory, lifecycle, device, models)
         # What start-up made is there to stay: the garbage collector need not walk through all of torch in mid-request.
         gc.collect()
         gc.freeze()
         lanes.start()
+        worker.start()
         lifecycle.phase = Phase.READY
         # The server's signal handler reaches the lifecycle through here.
         app.state.lifecycle = lifecycle
@@ -94,7 +105,7 @@ def create_app(settings: Settings) -> FastAPI:
             "engine": Engine(
                 batcher,
                 admission,
-                pixels,
+                memory,
                 lanes,
                 metrics,
                 unavailable=unavailable,
@@ -108,7 +119,8 @@ def create_app(settings: Settings) -> FastAPI:
         lifecycle.phase = Phase.CLOSED
         watch.cancel()
         batcher.close()
-        # The server has waited for every request; a lane that hangs shall not keep the process.
+        # The server has waited for every request; a thread that hangs shall not keep the process.
+        await run_sync(worker.join, settings.request_timeout_s)
         await run_sync(lanes.close, settings.request_timeout_s)
 
     app = FastAPI(
@@ -116,6 +128,7 @@ def create_app(settings: Settings) -> FastAPI:
         summary="Colours black-and-white photographs",
         version=version("autochrome"),
         lifespan=lifespan,
+        redoc_url=None,
     )
     app.add_middleware(RequestContext, metrics=metrics)
     handler = ProblemHandler(metrics)
@@ -125,7 +138,7 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _open_models(settings: Settings) -> tuple[dict[str, Model], dict[str, str], Device]:
+def _open_models(settings: Settings) -> tuple[dict[str, Model], dict[str, str], CpuDevice | CudaDevice]:
     """What is known of the models, by backbone; why each of the other backbones has none; the device that runs them."""
     checkpoints: dict[str, Checkpoint] = {}
     missing = {name.value: f"{name} is not among the service's backbones" for name in BackboneName}
@@ -144,9 +157,9 @@ def _open_models(settings: Settings) -> tuple[dict[str, Model], dict[str, str], 
     return models, missing, _open_device(settings, colorizers)
 
 
-def _open_device(settings: Settings, colorizers: dict[str, Colorizer]) -> Device:
+def _open_device(settings: Settings, colorizers: dict[str, Colorizer]) -> CpuDevice | CudaDevice:
     if settings.device == "cpu" or (settings.device == "auto" and not torch.cuda.is_available()):
-        return CpuDevice(colorizers, settings.precision, count_cores())
+        return CpuDevice(colorizers, settings.precision, settings.lanes)
     if not torch.cuda.is_available():
         raise NoDeviceError("AUTOCHROME_DEVICE is cuda, but torch finds no GPU; use auto or cpu")
     return CudaDevice(colorizers, settings.precision)
@@ -162,9 +175,9 @@ def _observe(
     metrics: Metrics,
     batcher: MicroBatcher[Any, Any],
     admission: Admission,
-    pixels: PixelBudget,
+    memory: MemoryBudget,
     lifecycle: Lifecycle,
-    device: Device,
+    device: CpuDevice | CudaDevice,
     models: dict[str, Model],
 ) -> None:
     """Metrics that are read at the time of the scrape."""
@@ -173,7 +186,7 @@ def _observe(
     if device.memory_bytes() is not None:
         metrics.device_memory_bytes.labels(device.name).set_function(lambda: device.memory_bytes() or 0)
     metrics.predicted_wait_seconds.set_function(admission.predicted_wait_s)
-    metrics.pixels_held.set_function(lambda: pixels.held)
+    metrics.bytes_held.set_function(lambda: memory.held)
     for name, model in models.items():
         metrics.queue_depth.labels(name).set_function(partial(batcher.depth, name))
         metrics.queue_oldest_seconds.labels(name).set_function(partial(batcher.oldest_wait_s, name))
@@ -185,7 +198,7 @@ def _observe(
 
 
 def _statuses(
-    settings: Settings, models: dict[str, Model], unavailable: dict[BackboneChoice, str], device: Device
+    settings: Settings, models: dict[str, Model], unavailable: dict[BackboneChoice, str], device: CpuDevice | CudaDevice
 ) -> list[BackboneStatus]:
     """Of every choice that the settings allow."""
     statuses: list[BackboneStatus] = []

@@ -1,7 +1,9 @@
 """Everything an operator can set, from environment variables with the prefix AUTOCHROME_."""
 
+import os
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -11,6 +13,8 @@ from service.cores import count_cores
 MAX_PIXELS_LIMIT = 89_478_485
 """Where Pillow's own decompression-bomb guard begins, which some of its readers apply by themselves."""
 
+MAX_BYTES_PER_PIXEL = 23
+"""Of a photograph in work, at most: that of service.imaging.codec.BYTES_PER_PIXEL."""
 
 Backbone = Literal["mobilenet_v2", "resnet101"]
 Choice = Literal[Backbone, "blend"]
@@ -22,13 +26,16 @@ def _split(value: object) -> object:
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
+_PREFIX = "AUTOCHROME_"
+
+
 class Settings(BaseSettings):
     """The service's settings; a value out of range stops start-up with a message that names it.
 
-    An empty variable counts as not set, as is the habit of compose and env files.
+    An empty variable counts as not set, as is the habit of compose and env files; but an empty key is refused.
     """
 
-    model_config = SettingsConfigDict(env_prefix="AUTOCHROME_", env_ignore_empty=True, frozen=True, allow_inf_nan=False)
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, env_ignore_empty=True, frozen=True, allow_inf_nan=False)
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
@@ -56,10 +63,16 @@ class Settings(BaseSettings):
     """Work pending and no batch finished for this long: not live."""
     max_upload_bytes: Annotated[int, Field(ge=1)] = 64 * 2**20
     max_pixels: Annotated[int, Field(ge=1, le=MAX_PIXELS_LIMIT)] = 50_000_000
-    max_pixels_held: Annotated[int, Field(ge=1)] = 200_000_000
-    """Pixels of all photographs in work together, about 12 bytes each; a photograph above that is refused with 429."""
-    codec_threads: Annotated[int, Field(ge=1, le=256)] = Field(default_factory=count_cores)
-    """So many threads decode, and as many recompose and encode; one for each core by default."""
+    max_bytes_held: Annotated[int, Field(ge=1)] = 2_500_000_000
+    """Uploads, decoded photographs and answers of all requests together; what goes beyond is refused with 429."""
+    lanes: Annotated[int, Field(ge=1, le=256)] = Field(default_factory=count_cores)
+    """Threads that decode, compute (on a CPU), recompose and encode; one for each core by default."""
+    max_connections: Annotated[int, Field(ge=1)] = 1000
+    """A connection above that is answered with 503 and closed."""
+    keep_alive_s: Annotated[float, Field(gt=0)] = 65
+    """How long an idle connection is kept: longer than proxies keep theirs, or they would send into a closed one."""
+    write_timeout_s: Annotated[float, Field(gt=0)] = 60
+    """A client that has not taken what was sent to it for so long is dropped."""
     drain_s: Annotated[float, Field(ge=0)] = 5
     """After SIGTERM the service stays this long without readiness but serving, until routers have noticed."""
 
@@ -67,10 +80,27 @@ class Settings(BaseSettings):
     """If set, POST /colorize wants it as `Authorization: Bearer …`."""
     log_format: Literal["json", "text"] = "json"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _environment_is_understood(cls, values: Any) -> Any:
+        """Refuses variables that would be ignored: a misspelt one, and an empty key, which would let everybody in."""
+        names = {f"{_PREFIX}{field.upper()}" for field in cls.model_fields}
+        for variable in os.environ:
+            if variable.upper().startswith(_PREFIX) and variable.upper() not in names:
+                nearest = get_close_matches(variable.upper(), names, 1)
+                hint = f"; did you mean {nearest[0]}?" if nearest else ""
+                raise ValueError(f"there is no setting {variable}{hint}")
+        if os.environ.get(f"{_PREFIX}API_KEY") == "":
+            raise ValueError(f"{_PREFIX}API_KEY is empty, which would let everybody in: give a key, or unset it")
+        return values
+
     @model_validator(mode="after")
     def _settings_agree(self) -> "Settings":
-        if self.max_pixels_held < self.max_pixels:
-            raise ValueError(f"max_pixels_held {self.max_pixels_held} is less than max_pixels {self.max_pixels}")
+        if self.max_bytes_held < (largest := MAX_BYTES_PER_PIXEL * self.max_pixels + self.max_upload_bytes):
+            raise ValueError(
+                f"max_bytes_held {self.max_bytes_held} is less than the {largest} that the largest photograph needs: "
+                f"{MAX_BYTES_PER_PIXEL} for each of max_pixels, and max_upload_bytes"
+            )
         if len(set(self.backbones)) < len(self.backbones):
             raise ValueError(f"backbones {self.backbones} names one twice")
         if self.default_backbone == "blend":
@@ -79,3 +109,13 @@ class Settings(BaseSettings):
         elif self.default_backbone not in self.backbones:
             raise ValueError(f"default_backbone {self.default_backbone!r} is not among backbones {self.backbones}")
         return self
+
+
+def describe_settings() -> str:
+    """Every variable with its default, as lines for a terminal."""
+    lines = ["Settings are environment variables (README.md says more of them):"]
+    for name, field in Settings.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        shown = ",".join(default) if isinstance(default, tuple) else "" if default is None else default
+        lines.append(f"  {_PREFIX}{name.upper()}={shown}")
+    return "\n".join(lines)

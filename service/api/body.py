@@ -1,11 +1,14 @@
 """Reading the image out of a request, never more bytes than allowed."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from io import BytesIO
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
+
+from service.engine.memory import Lease
 
 IMAGE_FIELD = "image"
 
@@ -22,28 +25,40 @@ class TooLargeError(Exception):
     """The body has more bytes than the service accepts."""
 
 
-async def read_image(request: Request, max_bytes: int) -> bytes:
-    """The image's bytes: the raw body, or the file of the multipart field `image`.
+class UploadTimeoutError(Exception):
+    """The body did not arrive in time."""
+
+
+async def read_image(request: Request, max_bytes: int, timeout_s: float, lease: Lease) -> bytes:
+    """The image's bytes: the raw body, or the file of the multipart field `image`; `lease` holds what has arrived.
 
     Raises:
+        UploadTimeoutError: It did not arrive within `timeout_s`.
+        MemoryFullError: See `Lease.hold`.
         TooLargeError: Announced or found to be over `max_bytes`; told as early as it is known.
         EmptyBodyError: No bytes, or no such field.
         MalformedBodyError: A multipart body that cannot be parsed, or with fields that would be ignored.
     """
-    chunks = _bounded(request, max_bytes)
-    if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        data = await _read_field(request, chunks, max_bytes)
-    else:
-        buffer = BytesIO()  # grows in place, and hands its bytes out without another copy: that would stop the loop
-        async for chunk in chunks:
-            buffer.write(chunk)
-        data = buffer.getvalue()
+    try:
+        async with asyncio.timeout(timeout_s):
+            data = await _read(request, _bounded(request, max_bytes, lease), max_bytes)
+    except TimeoutError:
+        raise UploadTimeoutError(f"the body did not arrive within {timeout_s:g} s") from None
     if not data:
         raise EmptyBodyError(f"send the image as the body, or as the multipart file field `{IMAGE_FIELD}`")
     return data
 
 
-async def _bounded(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
+async def _read(request: Request, chunks: AsyncGenerator[bytes, None], max_bytes: int) -> bytes:
+    if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        return await _read_field(request, chunks, max_bytes)
+    buffer = BytesIO()  # grows in place, and hands its bytes out without another copy: that would stop the loop
+    async for chunk in chunks:
+        buffer.write(chunk)
+    return buffer.getvalue()
+
+
+async def _bounded(request: Request, max_bytes: int, lease: Lease) -> AsyncGenerator[bytes, None]:
     announced = request.headers.get("content-length", "0")
     if announced.isdecimal() and int(announced) > max_bytes:
         raise TooLargeError(f"{announced} bytes announced; at most {max_bytes} are accepted")
@@ -52,6 +67,7 @@ async def _bounded(request: Request, max_bytes: int) -> AsyncGenerator[bytes, No
         received += len(chunk)
         if received > max_bytes:
             raise TooLargeError(f"at most {max_bytes} bytes are accepted")
+        lease.hold(received)
         yield chunk
 
 

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.api.body import EmptyBodyError, MalformedBodyError, TooLargeError
+from service.api.body import EmptyBodyError, MalformedBodyError, TooLargeError, UploadTimeoutError
 from service.api.security import UnauthorizedError
 from service.engine.errors import (
     BackboneUnavailableError,
@@ -18,7 +18,7 @@ from service.engine.errors import (
     ClosedError,
     DeadlineError,
     InferenceError,
-    PixelsFullError,
+    MemoryFullError,
     QueueFullError,
     WorkerDeadError,
 )
@@ -41,6 +41,8 @@ class Problem:
 
 PROBLEMS: Mapping[type[Exception], Problem] = {
     UnauthorizedError: Problem(401, "unauthorized", "The API key is missing or wrong"),
+    BackboneUnavailableError: Problem(404, "backbone-unavailable", "This backbone has no weights here"),
+    UploadTimeoutError: Problem(408, "upload-timeout", "The upload took too long"),
     TooLargeError: Problem(413, "too-large", "The upload is too large", "too_large"),
     TooManyPixelsError: Problem(413, "too-many-pixels", "The image has too many pixels", "too_many_pixels"),
     UnsupportedFormatError: Problem(415, "unsupported-format", "Not an image format this service reads"),
@@ -49,9 +51,8 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     MalformedBodyError: Problem(422, "malformed-body", "The request's body cannot be parsed"),
     RequestValidationError: Problem(422, "bad-parameter", "A parameter is not valid"),
     QueueFullError: Problem(429, "queue-full", "Too many requests are waiting", "queue_full"),
-    PixelsFullError: Problem(429, "pixels-full", "Too many pixels are being worked on", "pixels_full"),
+    MemoryFullError: Problem(429, "memory-full", "Too much is being worked on", "memory_full"),
     InferenceError: Problem(500, "inference-failed", "The network failed on this photograph"),
-    BackboneUnavailableError: Problem(503, "backbone-unavailable", "This backbone has no weights here"),
     ClosedError: Problem(503, "not-serving", "The service is starting or shutting down", "draining"),
     WorkerDeadError: Problem(503, "worker-dead", "The service cannot compute any more"),
     DeadlineError: Problem(504, "deadline-exceeded", "The photograph was not coloured in time"),

@@ -11,6 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import ClientDisconnect
 
+from service.api.answer import LeasedResponse
 from service.api.body import IMAGE_FIELD, read_image
 from service.api.context import CLIENT_LEFT, COLORIZE_PATH
 from service.api.problems import MEDIA_TYPE
@@ -18,7 +19,6 @@ from service.api.schemas import Backbones, BackboneStatus, Health, ProblemDetail
 from service.api.security import ApiKey
 from service.engine.choice import BackboneChoice
 from service.engine.colorize import Engine, Order
-from service.engine.errors import DeadlineError
 from service.engine.lifecycle import Lifecycle
 from service.imaging.codec import ImageFormat
 from service.settings import Settings
@@ -46,7 +46,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     },
     **{
         status: {"model": ProblemDetails, "content": {MEDIA_TYPE: {}}}
-        for status in (401, 413, 415, 422, 429, 500, 503, 504)
+        for status in (401, 404, 408, 413, 415, 422, 429, 500, 503, 504)
     },
 }
 
@@ -91,21 +91,21 @@ def build_router(settings: Settings, metrics: Metrics) -> APIRouter:
         lifecycle: Lifecycle = request.state.lifecycle
         lifecycle.admit()
         engine.admit(backbone)
-        try:
-            data = await _upload(request, settings)
-            order = Order(backbone, parameters.format, parameters.quality, parameters.saturation)
-            colored = await _while_connected(request, engine.colorize(data, order))
-        except ClientDisconnect:
-            return Response(status_code=CLIENT_LEFT)
+        order = Order(backbone, parameters.format, parameters.quality, parameters.saturation)
+        with engine.memory.lease() as lease:
+            try:
+                data = await read_image(request, settings.max_upload_bytes, settings.upload_timeout_s, lease)
+                colored = await _while_connected(request, engine.colorize(data, order, lease))
+            except ClientDisconnect:
+                return Response(status_code=CLIENT_LEFT)
+            answer = LeasedResponse(colored.data, colored.format.media_type, lease)
         fields |= {"bytes_in": len(data), "bytes_out": len(colored.data), "size": f"{colored.width}x{colored.height}"}
         fields |= {f"{stage}_s": round(seconds, 4) for stage, seconds in colored.seconds.items()}
         timing = ", ".join(f"{stage};dur={seconds * 1000:.1f}" for stage, seconds in colored.seconds.items())
-        headers = {
-            "X-Autochrome-Backbone": backbone,
-            "X-Autochrome-Model": ", ".join(request.state.models[name] for name in backbone.backbones),
-            "Server-Timing": timing,
-        }
-        return Response(colored.data, headers=headers, media_type=colored.format.media_type)
+        answer.headers["X-Autochrome-Backbone"] = backbone
+        answer.headers["X-Autochrome-Model"] = ", ".join(request.state.models[name] for name in backbone.backbones)
+        answer.headers["Server-Timing"] = timing
+        return answer
 
     @router.get("/", include_in_schema=False)
     async def page() -> Response:
@@ -133,14 +133,6 @@ def build_router(settings: Settings, metrics: Metrics) -> APIRouter:
 
 def _health(reason: str | None) -> Response:
     return JSONResponse({"ok": reason is None, "reason": reason}, 200 if reason is None else 503)
-
-
-async def _upload(request: Request, settings: Settings) -> bytes:
-    try:
-        async with asyncio.timeout(settings.upload_timeout_s):
-            return await read_image(request, settings.max_upload_bytes)
-    except TimeoutError:
-        raise DeadlineError(f"the body did not arrive within {settings.upload_timeout_s:g} s") from None
 
 
 async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:

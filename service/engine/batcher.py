@@ -1,8 +1,8 @@
 """The micro-batching queue: many requests in, one network out.
 
-Requests come in from the lanes (`submit`). On a GPU batches are taken by the device worker's thread (`next_batch`) at the
-moment the device is free, or just before, so a batch keeps growing for as long as it has to wait anyway; on a CPU by the
-lanes themselves (`take`). One lock guards it all. Who may come at all is decided before (see admission.py).
+Requests come in from the lanes (`submit`). On a GPU batches are taken by the device worker's thread (`next_batch`) at
+the moment the device is free, or just before, so a batch keeps growing for as long as it has to wait anyway; on a CPU
+by the lanes themselves (`take`). One lock guards it all. Who may come at all is decided before (see admission.py).
 """
 
 import threading
@@ -33,7 +33,7 @@ Settle = Callable[[list[Answer[Result]] | Exception], None]
 
 
 class Ticket(Generic[Item, Result]):
-    """An item's places in the queues; settled exactly once, with all answers, in their order, or with the first error."""
+    """An item's places in the queues; settled once, with all answers, in their order, or with the first error."""
 
     def __init__(
         self,
@@ -130,8 +130,10 @@ class MicroBatcher(Generic[Item, Result]):
         settle: Settle[Result],
         arrived: float | None = None,
     ) -> Callable[[], bool]:
-        """Queues an item under every key, or under none; `settle` is called once, from any thread, with what came of it:
-        all answers, in the keys' order, or the first error.
+        """Queues an item under every key, or under none.
+
+        `settle` is called once, from any thread, with what came of it: all answers, in the keys' order, or the first
+        error.
 
         `arrived`: when the request came, by which it has its turn; None: now. What is returned withdraws it, and tells
         whether it did: if so, `settle` is not called. Errors are InferenceError, the network failed on this item, or
@@ -249,7 +251,7 @@ class MicroBatcher(Generic[Item, Result]):
         return queue[0] if queue else None
 
     def _take(self, key: str, size: int) -> list[Entry[Item, Result]]:
-        queue, batch = self._queues[key], []
+        queue, batch = self._queues[key], list[Entry[Item, Result]]()
         while len(batch) < min(size, self._batch_limit[key]) and self._head(queue) is not None:
             batch.append(queue.popleft())
         self._running.update(batch)

@@ -1,8 +1,9 @@
 """The straight line of one request: bytes in, decode, one wait for the network, recompose, encode, bytes out."""
 
 import asyncio
+import math
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from service.engine.admission import Admission, Place, Stage
+from service.engine.admission import Admission, Stage
 from service.engine.batcher import Answer, MicroBatcher
 from service.engine.choice import BackboneChoice
-from service.engine.errors import BackboneUnavailableError, DeadlineError
+from service.engine.errors import BackboneUnavailableError, DeadlineError, MemoryFullError
 from service.engine.lanes import Lanes
 from service.engine.line import Line, Resume, Wait
-from service.engine.pixels import PixelBudget
-from service.imaging.codec import ImageFormat, Photograph, count_pixels, decode, encode
+from service.engine.memory import Lease, MemoryBudget
+from service.imaging.codec import ImageFormat, Photograph, decode, encode, inspect
 from service.imaging.recompose import Helpers, recompose
 from service.imaging.upsample import reduce
 from service.network.preprocessing import INPUT_SIZE
@@ -56,7 +57,7 @@ class Engine:
         self,
         batcher: MicroBatcher[Tensor, Tensor],
         admission: Admission,
-        pixels: PixelBudget,
+        memory: MemoryBudget,
         lanes: Lanes,
         metrics: Metrics,
         *,
@@ -67,7 +68,8 @@ class Engine:
         """`unavailable`: why each choice that lacks weights here cannot be served."""
         self._batcher = batcher
         self._admission = admission
-        self._pixels = pixels
+        self.memory = memory
+        """What all requests may hold."""
         self._lanes = lanes
         self._metrics = metrics
         self._unavailable = unavailable
@@ -87,20 +89,22 @@ class Engine:
         self._batcher.admit()
         self._admission.admit()
 
-    async def colorize(self, data: bytes, order: Order) -> ColoredPhotograph:
+    async def colorize(self, data: bytes, order: Order, lease: Lease) -> ColoredPhotograph:
         """Colours one encoded image at its own size; the backbone must be one that `admit` lets in.
+
+        `lease`: holds the data; then also what the photograph takes, and at last the answer alone.
 
         Raises:
             ImageError: The bytes are not a photograph we can read, or the answer does not fit the format asked for.
             QueueFullError: See `Admission.admit`; asked again, as many may have come in while the body was read.
-            PixelsFullError: See `PixelBudget.take`.
+            MemoryFullError: See `Lease.hold`.
             ClosedError, WorkerDeadError, InferenceError: See `MicroBatcher.submit`.
             DeadlineError: All this took too long.
             MemoryError: The photograph does not fit into memory.
         """
         self._admission.admit()
         arrived = self._batcher.clock()
-        line = Line(self._lanes, arrived, self._steps(data, order, arrived))
+        line = Line(self._lanes, arrived, self._steps(data, order, lease, arrived))
         line.start()
         try:
             async with asyncio.timeout(self._request_timeout_s):
@@ -110,27 +114,30 @@ class Engine:
         finally:
             line.abandon()
 
-    def _steps(self, data: bytes, order: Order, arrived: float) -> Generator[Wait, Any, ColoredPhotograph]:
-        keys = order.backbone.backbones
-        with self._admission.inside(keys) as place:
+    def _steps(
+        self, data: bytes, order: Order, lease: Lease, arrived: float
+    ) -> Generator[Wait, Any, ColoredPhotograph]:
+        keys, clock = order.backbone.backbones, self._batcher.clock
+        with lease, self._admission.inside(keys) as place:
             # At once, as the header alone says what the photograph will cost, or that it is none.
-            place.pixels = pixels = count_pixels(data, self._max_pixels)
-            with self._pixels.taken(pixels):
-                yield partial(_turn, newcomer_to=keys)
-                photograph, canvas = self._read(data, place, pixels)
-                if order.hints is not None:
-                    canvas = torch.cat((canvas, order.hints))
-                read = self._batcher.clock()
-                place.stage = Stage.AT_NETWORK
-                answers: list[Answer[Tensor]] = yield partial(self._submit, keys, canvas, arrived)
-                place.stage = Stage.WRITING
-                inferred = self._batcher.clock()
-                format = order.format or photograph.format
-                rgb = self._recompose(photograph, answers, order.saturation, arrived)
-                recomposed = self._batcher.clock()
-                encoded = encode(rgb, photograph.alpha, format, order.quality)
-                written = self._batcher.clock()
-        self._admission.observe(Stage.WRITING, pixels, written - inferred)
+            header = inspect(data, self._max_pixels)
+            format = order.format or header.format
+            header.check_fits(format)
+            place.pixels = header.pixels
+            self._hold(lease, len(data) + header.memory_bytes(format))
+            yield partial(_turn, keys)
+            photograph, canvas = self._read(data, header.pixels)
+            if order.hints is not None:
+                canvas = torch.cat((canvas, order.hints))
+            place.stage, read = Stage.AT_NETWORK, clock()
+            answers: list[Answer[Tensor]] = yield partial(self._batcher.submit, keys, canvas, arrived=arrived)
+            place.stage, inferred = Stage.WRITING, clock()
+            rgb = self._recompose(photograph, answers, order.saturation, arrived)
+            recomposed = clock()
+            encoded = encode(rgb, photograph.alpha, format, order.quality)
+            written = clock()
+            self._admission.observe(Stage.WRITING, header.pixels, written - inferred)
+            lease.hold(min(len(encoded), len(data) + header.memory_bytes(format)))
         inference_s = sum(answer.inference_s for answer in answers)
         seconds = {
             # The wait for a lane counts as decoding: it is time the client spends there.
@@ -145,16 +152,21 @@ class Engine:
         height, width = photograph.lightness.shape
         return ColoredPhotograph(encoded, format, width, height, seconds)
 
-    def _read(self, data: bytes, place: Place, pixels: int) -> tuple[Photograph, Tensor]:
+    def _hold(self, lease: Lease, count: int) -> None:
+        try:
+            lease.hold(count)
+        except MemoryFullError as error:
+            # When so much of the work has been done that it would fit.
+            wait = self._admission.predicted_wait_s() * min(1.0, (error.wanted - error.free) / max(1, self.memory.held))
+            raise MemoryFullError(error.wanted, error.free, max(1, math.ceil(wait))) from None
+
+    def _read(self, data: bytes, pixels: int) -> tuple[Photograph, Tensor]:
         started = time.monotonic()
         try:
             photograph = decode(data, self._max_pixels)
             return photograph, reduce(photograph.lightness, INPUT_SIZE)
         finally:
             self._admission.observe(Stage.DECODING, pixels, time.monotonic() - started)
-
-    def _submit(self, keys: Any, canvas: Tensor, arrived: float, resume: Resume) -> Any:
-        return self._batcher.submit(keys, canvas, resume, arrived)
 
     def _recompose(
         self, photograph: Photograph, answers: list[Answer[Tensor]], saturation: float, arrived: float
@@ -164,7 +176,7 @@ class Engine:
         return recompose(photograph.lightness, ab, saturation, helpers)
 
 
-def _turn(resume: Resume, newcomer_to: Any) -> Any:
-    """Gives way to older requests."""
+def _turn(newcomer_to: Collection[str], resume: Resume) -> Callable[[], bool]:
+    """Waits for nothing but its turn."""
     resume(None, newcomer_to)
     return lambda: False

@@ -30,6 +30,10 @@ class BatchCosts:
         full, rest = divmod(count, largest)
         return full * self._seconds[key][largest] + (self._seconds[key][self._bucket(key, rest)] if rest else 0.0)
 
+    def largest(self, key: str) -> int:
+        """The size of the largest batches."""
+        return self._sizes[key][-1]
+
     def cheapest(self, key: str) -> int:
         """The size of batches that takes the fewest seconds a photograph."""
         return min(self._sizes[key], key=lambda size: self._seconds[key][size] / size)

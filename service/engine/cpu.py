@@ -34,14 +34,14 @@ _ROUNDS = 3
 
 @dataclass(frozen=True, slots=True)
 class CoreLauncher:
-    """Runs batches on so many cores each; see `Device.launch`."""
+    """Runs batches on so many cores each, for as many threads as it is prepared for."""
 
     colorizers: Mapping[str, CompiledColorizer]
     cores: Mapping[str, int]
     """By backbone."""
 
     def launch(self, backbone: str, canvases: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
-        """See `Device`; computes when it is asked for the results: there is nothing to overlap it with."""
+        """See `Launcher`; computes when it is asked for the results: there is nothing to overlap it with."""
         return partial(self._run, backbone, canvases)
 
     def _run(self, backbone: str, canvases: Sequence[Tensor]) -> list[Tensor]:

@@ -179,12 +179,17 @@ class _Slot:
 
 
 class CudaDevice:
-    """A `Device` that copies one batch while it computes another."""
+    """A `Device` that copies one batch while it computes another.
+
+    It launches for one thread at a time. At most two batches are launched and not yet collected, and they are collected
+    in the order of their launch.
+    """
 
     name = "cuda"
     # Eight photographs are there within a millisecond of the launch; but before it the worker's thread must wake up and
     # get the interpreter, which a codec thread may hold for 5 ms (sys.getswitchinterval).
     lead_s: float | None = 0.005
+    """So long before the running batch's predicted end the next one is launched; None: only when it has ended."""
 
     def __init__(
         self,
@@ -216,7 +221,7 @@ class CudaDevice:
         return self._cuda.memory_bytes()
 
     def launch(self, backbone: str, canvases: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
-        """See `Device`; a batch larger than any that fitted into memory at warm-up is a MemoryError."""
+        """See `Launcher`; a batch larger than any that fitted into memory at warm-up is a MemoryError."""
         if max(map(len, canvases)) > 1 and not self._networks[backbone].takes_hints:
             raise ValueError("this network takes no hints")
         bucket = min((size for size in self._graphs[backbone] if size >= len(canvases)), default=None)

@@ -8,22 +8,8 @@ import torch
 from torch import Tensor
 
 
-class Device(Protocol):
-    """Owns the networks; used by one thread at a time.
-
-    At most two batches are launched and not yet collected, and they are collected in the order of their launch.
-    """
-
-    name: str
-    """"cpu" or "cuda"."""
-    lead_s: float | None
-    """So long before the running batch's predicted end the next one is launched; None: only when it has ended."""
-
-    def precision(self, backbone: str) -> str:
-        """What its network computes in, for example "bfloat16"."""
-
-    def path(self, backbone: str) -> str:
-        """How its network is run, in words; told to operators."""
+class Launcher(Protocol):
+    """One way to run batches; unless it says otherwise, for one thread at a time."""
 
     def launch(self, backbone: str, canvases: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
         """Starts a batch: what is known of each picture; to be called for the results, which it waits for.
@@ -37,8 +23,18 @@ class Device(Protocol):
             FloatingPointError: The network gave something that is not a number.
         """
 
-    def warm_up(self, max_batch_size: int) -> dict[str, dict[int, float]]:
-        """Runs every network at every bucket, so that no client pays for it; seconds by backbone and bucket."""
+
+class Device(Protocol):
+    """Owns the networks."""
+
+    name: str
+    """"cpu" or "cuda"."""
+
+    def precision(self, backbone: str) -> str:
+        """What its network computes in, for example "bfloat16"."""
+
+    def path(self, backbone: str) -> str:
+        """How its network is run, in words; told to operators."""
 
     def memory_bytes(self) -> int | None:
         """Bytes held on the GPU; None on a CPU."""
@@ -49,6 +45,20 @@ def buckets(max_batch_size: int) -> list[int]:
     return [size for size in (2**power for power in range(9)) if size < max_batch_size] + [max_batch_size]
 
 
+_OUT_OF_MEMORY = (
+    # The CPU's allocators: torch's two messages, and C++'s own exception as OpenVINO passes it on.
+    "not enough memory",
+    "can't allocate memory",
+    "std::bad_alloc",
+    # CUDA's, which torch passes on where another library, or a graph, asked for the memory.
+    "CUDA error: out of memory",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+)
+
+
 @contextlib.contextmanager
 def as_memory_error() -> Iterator[None]:
     """torch's and OpenVINO's ways of saying that memory ran out → Python's own."""
@@ -57,7 +67,6 @@ def as_memory_error() -> Iterator[None]:
     except torch.OutOfMemoryError as error:
         raise MemoryError(str(error)) from error
     except RuntimeError as error:
-        # The CPU's allocators: torch's two messages, and C++'s own exception as OpenVINO passes it on.
-        if any(sign in str(error) for sign in ("not enough memory", "can't allocate memory", "std::bad_alloc")):
+        if any(sign in str(error) for sign in _OUT_OF_MEMORY):
             raise MemoryError(str(error)) from error
         raise

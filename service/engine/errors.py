@@ -4,7 +4,7 @@ EngineError
 ├── BackboneUnavailableError   the backbone has no weights here
 ├── BusyError                  not now; carries when to come back
 │   ├── QueueFullError         the wait would be too long
-│   └── PixelsFullError        the photographs in work fill the memory set aside for them
+│   └── MemoryFullError        what is under way fills the memory set aside for it
 ├── ClosedError                the service is shutting down
 ├── WorkerDeadError            the device's thread has ended; only a restart helps
 ├── DeadlineError              the request's time is over
@@ -35,11 +35,14 @@ class QueueFullError(BusyError):
         self.retry_after_s = retry_after_s
 
 
-class PixelsFullError(BusyError):
-    """The photographs being worked on leave no room for this one."""
+class MemoryFullError(BusyError):
+    """What is under way leaves no room for this."""
 
-    def __init__(self, pixels: int, free: int) -> None:
-        super().__init__(f"the photograph has {pixels} pixels, and there is room for {free} at the moment")
+    def __init__(self, wanted: int, free: int, retry_after_s: int = 1) -> None:
+        super().__init__(f"this needs {wanted} bytes of memory, and there is room for {free} at the moment")
+        self.wanted = wanted
+        self.free = free
+        self.retry_after_s = retry_after_s
 
 
 class ClosedError(EngineError):

@@ -5,6 +5,7 @@ from typing import Any
 
 from service.engine.batcher import MicroBatcher
 from service.engine.errors import ClosedError
+from service.engine.lanes import Lanes
 from service.engine.worker import Worker
 
 
@@ -20,9 +21,10 @@ class Phase(StrEnum):
 class Lifecycle:
     """Readiness, liveness and the way out."""
 
-    def __init__(self, batcher: MicroBatcher[Any, Any], worker: Worker, stall_s: float) -> None:
+    def __init__(self, batcher: MicroBatcher[Any, Any], worker: Worker, lanes: Lanes, stall_s: float) -> None:
         self._batcher = batcher
         self._worker = worker
+        self._lanes = lanes
         self._stall_s = stall_s
         self.phase = Phase.STARTING
 
@@ -36,8 +38,10 @@ class Lifecycle:
         """Why a restart is needed; None: it is not. The depth of the queue is never a reason."""
         if not self._worker.alive:
             return "the device worker has died"
-        if (stalled_s := self._batcher.stalled_s()) > self._stall_s:
-            return f"work is pending, but no batch was finished for {stalled_s:.0f} s"
+        if not self._lanes.alive:
+            return "a worker thread has died"
+        if (stalled_s := max(self._batcher.stalled_s(), self._lanes.stalled_s())) > self._stall_s:
+            return f"work is pending, but none was finished for {stalled_s:.0f} s"
         return None
 
     def admit(self) -> None:

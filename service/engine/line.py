@@ -8,14 +8,19 @@ import threading
 from collections.abc import Callable, Collection, Generator
 from concurrent.futures import CancelledError, Future
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from service.engine.lanes import AT_ONCE, Lanes
 
 T = TypeVar("T")
 
-Resume = Callable[[Any], None]
-"""Ends a wait, from any thread, with a value or with an exception to raise; to be called once."""
+
+class Resume(Protocol):
+    """Ends a wait, from any thread; to be called once."""
+
+    def __call__(self, outcome: Any, newcomer_to: Collection[str] = (), /) -> None:
+        """`outcome`: a value, or an exception to raise; `newcomer_to`: see `Lanes.post`."""
+
 
 Wait = Callable[[Resume], Callable[[], bool]]
 """Begins a wait. What it answers calls the wait off, and tells whether it did: if so, nobody will be resumed."""
@@ -67,7 +72,7 @@ class Line(Generic[T]):
     def _rest(self, wait: Wait) -> None:
         resumed = False
 
-        def resume(outcome: object, newcomer_to: Collection[str] = ()) -> None:
+        def resume(outcome: object, newcomer_to: Collection[str] = (), /) -> None:
             nonlocal resumed
             with self._lock:
                 resumed, self._call_off = True, None

@@ -30,11 +30,13 @@ class MemoryBudget:
 
 
 class Lease:
-    """What one request holds; it goes with the photograph, and whoever has it last releases it."""
+    """What one request holds; given back when the last of those who have entered it leaves."""
 
     def __init__(self, budget: MemoryBudget) -> None:
         self._budget = budget
         self._bytes = 0
+        self._holders = 0
+        self._lock = threading.Lock()
 
     def hold(self, count: int) -> None:
         """Holds so many bytes from now on, in place of what it held.
@@ -42,9 +44,20 @@ class Lease:
         Raises:
             MemoryFullError: Not so many are free; it holds what it did.
         """
-        self._budget._exchange(self._bytes, count)
-        self._bytes = count
+        with self._lock:
+            self._budget._exchange(self._bytes, count)
+            self._bytes = count
 
-    def release(self) -> None:
-        """Holds nothing any more; no matter if it did not."""
-        self.hold(0)
+    def __enter__(self) -> "Lease":
+        """One more holds it."""
+        with self._lock:
+            self._holders += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """One less; the last gives it back."""
+        with self._lock:
+            self._holders -= 1
+            if self._holders == 0:
+                self._budget._exchange(self._bytes, 0)
+                self._bytes = 0

@@ -26,6 +26,12 @@ class Worker(Protocol):
     def alive(self) -> bool:
         """Whether batches are being served."""
 
+    def start(self) -> None:
+        """Begins to serve."""
+
+    def join(self, timeout_s: float | None = None) -> None:
+        """Waits until the closed batcher's queue is finished, or for as long as is given."""
+
 
 class OverlappingLauncher(Launcher[Item_contra, Result_co], Protocol):
     """What is needed of a device that a thread of its own serves."""
@@ -70,11 +76,11 @@ class DeviceWorker(Generic[Item, Result]):
         return self._thread.is_alive()
 
     def start(self) -> None:
-        """Begins to serve."""
+        """See `Worker`."""
         self._thread.start()
 
     def join(self, timeout_s: float | None = None) -> None:
-        """Waits until the closed batcher's queue is finished, or for as long as is given."""
+        """See `Worker`."""
         self._thread.join(timeout_s)
 
     def _work(self) -> None:
@@ -123,7 +129,7 @@ class LaneWorker(Generic[Item, Result]):
         costs_alone: BatchCosts,
         metrics: Metrics,
     ) -> None:
-        """Serves from now on whatever is queued; `costs` are those of one core, `costs_alone` those of several."""
+        """`costs` are those of one core, `costs_alone` those of several."""
         self._batcher = batcher
         self._lanes = lanes
         self._on_one_core = BatchRunner(batcher, device.on_one_core, costs, metrics)
@@ -131,12 +137,18 @@ class LaneWorker(Generic[Item, Result]):
         self._costs = costs
         self._costs_alone = costs_alone
         self._dead = False
-        batcher.on_queued = lambda entry: lanes.post(entry.arrived, partial(self._serve, entry.key))
 
     @property
     def alive(self) -> bool:
         """See `Worker`."""
         return not self._dead and self._lanes.alive
+
+    def start(self) -> None:
+        """See `Worker`."""
+        self._batcher.on_queued = lambda entry: self._lanes.post(entry.arrived, partial(self._serve, entry.key))
+
+    def join(self, timeout_s: float | None = None) -> None:
+        """Has nothing to wait for: the lanes end when all is done."""
 
     def _serve(self, key: str) -> None:
         """On a lane, once for each entry; who comes for one that was taken in another's batch finds nothing."""

@@ -69,8 +69,10 @@ class Metrics:
         self.in_flight = Gauge(
             "autochrome_in_flight", "POST /colorize requests begun and not yet answered.", registry=registry
         )
-        self.pixels_held = Gauge(
-            "autochrome_pixels_held", "Pixels of the photographs that are decoded and in work.", registry=registry
+        self.bytes_held = Gauge(
+            "autochrome_bytes_held",
+            "Memory set aside for uploads, decoded photographs and answers of all requests.",
+            registry=registry,
         )
         self.loop_lag_seconds = Histogram(
             "autochrome_loop_lag_seconds",
@@ -80,7 +82,7 @@ class Metrics:
         )
         self.rejections = Counter(
             "autochrome_rejections",
-            "Requests refused to protect the service: queue_full, pixels_full, draining, too_large, too_many_pixels.",
+            "Requests refused to protect the service: queue_full, memory_full, draining, too_large, too_many_pixels.",
             ["reason"],
             registry=registry,
         )
