@@ -90,7 +90,7 @@ def create_app(settings: Settings) -> FastAPI:
         admission = Admission(max_wait_s, costs, lanes.count, isinstance(device, CpuDevice))
         memory = MemoryBudget(settings.max_bytes_held)
         lifecycle = Lifecycle(batcher, worker, lanes, settings.stall_s)
-        _observe(metrics, batcher, admission, memory, lifecycle, device, models)
+        _observe(metrics, batcher, admission, memory, lifecycle, device, models, costs)
         # What start-up made is there to stay: the garbage collector need not walk through all of torch in mid-request.
         gc.collect()
         gc.freeze()
@@ -114,7 +114,7 @@ def create_app(settings: Settings) -> FastAPI:
             ),
             "lifecycle": lifecycle,
             "models": {name: model.config.tag for name, model in models.items()},
-            "backbones": _statuses(settings, models, unavailable, device),
+            "backbones": partial(_statuses, settings, models, unavailable, device, costs),
         }
         lifecycle.phase = Phase.CLOSED
         watch.cancel()
@@ -179,6 +179,7 @@ def _observe(
     lifecycle: Lifecycle,
     device: CpuDevice | CudaDevice,
     models: dict[str, Model],
+    costs: BatchCosts,
 ) -> None:
     """Metrics that are read at the time of the scrape."""
     metrics.build_info.labels(version("autochrome")).set(1)
@@ -188,6 +189,7 @@ def _observe(
     metrics.predicted_wait_seconds.set_function(admission.predicted_wait_s)
     metrics.bytes_held.set_function(lambda: memory.held)
     for name, model in models.items():
+        metrics.chosen_batch_size.labels(name).set_function(partial(costs.cheapest, name))
         metrics.queue_depth.labels(name).set_function(partial(batcher.depth, name))
         metrics.queue_oldest_seconds.labels(name).set_function(partial(batcher.oldest_wait_s, name))
         # Autoscalers and alerts ask for these before the first batch, too.
@@ -198,7 +200,11 @@ def _observe(
 
 
 def _statuses(
-    settings: Settings, models: dict[str, Model], unavailable: dict[BackboneChoice, str], device: CpuDevice | CudaDevice
+    settings: Settings,
+    models: dict[str, Model],
+    unavailable: dict[BackboneChoice, str],
+    device: CpuDevice | CudaDevice,
+    costs: BatchCosts,
 ) -> list[BackboneStatus]:
     """Of every choice that the settings allow."""
     statuses: list[BackboneStatus] = []
@@ -218,5 +224,8 @@ def _statuses(
         if (model := models.get(choice)) is not None:
             status.precision, status.path = device.precision(choice), device.path(choice)
             status.version, status.digest, status.quality = model.config.version, model.config.digest, model.quality
+            status.batch_size, status.batch_seconds = costs.cheapest(choice), costs.measured(choice)
+            if isinstance(device, CpuDevice):
+                status.cores_alone = device.cores_alone(choice)
         statuses.append(status)
     return statuses

@@ -1,7 +1,7 @@
 """The HTTP surface: what is asked for, in and out; the work is the engine's."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from importlib.resources import files
 from typing import Annotated, Any, TypeVar
 
@@ -113,8 +113,8 @@ def build_router(settings: Settings, metrics: Metrics) -> APIRouter:
 
     @router.get("/backbones", summary="What is loaded, and how good it is")
     async def backbones(request: Request) -> Backbones:
-        statuses: list[BackboneStatus] = request.state.backbones
-        return Backbones(backbones=statuses)
+        statuses: Callable[[], list[BackboneStatus]] = request.state.backbones
+        return Backbones(backbones=statuses())
 
     @router.get("/livez", summary="Whether the process works; 503: restart it", response_model=Health)
     async def livez(request: Request) -> Response:

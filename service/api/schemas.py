@@ -40,6 +40,12 @@ class BackboneStatus(BaseModel):
     """What the network computes in on this very machine."""
     path: str | None = None
     """Which code runs it."""
+    batch_size: int | None = None
+    """How many photographs it is given at once while they queue: what takes the least time for each on this machine."""
+    batch_seconds: dict[int, float] | None = None
+    """What batches take on this machine by their size, as measured by now; on a CPU on one core."""
+    cores_alone: int | None = None
+    """On a CPU: how many cores a photograph gets that is alone."""
     quality: dict[str, Any] | None = None
     """What `python -m training evaluate` measured for these weights."""
 

@@ -38,6 +38,10 @@ class BatchCosts:
         """The size of batches that takes the fewest seconds a photograph."""
         return min(self._sizes[key], key=lambda size: self._seconds[key][size] / size)
 
+    def measured(self, key: str) -> dict[int, float]:
+        """Seconds that a batch takes, by size."""
+        return {size: self._seconds[key][size] for size in self._sizes[key]}
+
     def limit(self, key: str, size: int) -> None:
         """Batches are no larger than `size` from now on."""
         self._sizes[key] = [known for known in self._sizes[key] if known <= size] or self._sizes[key][:1]

@@ -52,6 +52,12 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        self.chosen_batch_size = Gauge(
+            "autochrome_chosen_batch_size",
+            "Photographs the network is given at once while they queue: what takes the least time for each, as measured.",
+            ["backbone"],
+            registry=registry,
+        )
         self.queue_depth = Gauge(
             "autochrome_queue_depth", "Photographs waiting for the device.", ["backbone"], registry=registry
         )
