@@ -14,7 +14,7 @@ VALUES_FILES = sorted(path.name for path in CHART.glob("values-*.yaml"))
 EVERYTHING: dict[str, Any] = {
     "image": {"repository": "registry.example.org/team/autochrome", "tag": "1.2.3"},
     "imagePullSecrets": [{"name": "registry"}],
-    "config": {"AUTOCHROME_CODEC_THREADS": 3},
+    "config": {"AUTOCHROME_LANES": 3},
     "apiKey": {"existingSecret": "autochrome-key"},
     "podLabels": {"team": "colour"},
     "podAnnotations": {"example.org/note": "true"},

@@ -26,8 +26,7 @@ COMPOSE = read_yaml(ROOT / "docker-compose.yml")
 JOB = read_yaml(ROOT / "compose" / "prometheus.yml")["scrape_configs"][0]["job_name"]
 WITH_EVERYTHING = ["hpa", "keda"]
 PROCESS_BYTES = int(1.75 * 2**30)
-BYTES_PER_PIXEL = 12
-SPARE_BYTES = 512 * 2**20  # uploads, and what was not thought of
+SPARE_BYTES = 512 * 2**20  # what was not thought of
 UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 
 
@@ -213,7 +212,7 @@ def bytes_of(quantity: str) -> int:
 def test_what_is_held_fits_into_memory(name: str) -> None:
     objects = manifests(name)
     limit = bytes_of(find_container(objects)["resources"]["limits"]["memory"])
-    assert limit >= PROCESS_BYTES + BYTES_PER_PIXEL * settings_of(objects).max_pixels_held + SPARE_BYTES
+    assert limit >= PROCESS_BYTES + settings_of(objects).max_bytes_held + SPARE_BYTES
 
 
 def check_grace_period(objects: list[Manifest]) -> None:

@@ -17,7 +17,7 @@ from tests.deploy.tools import ROOT
 IMAGE = "localhost/autochrome:check"
 
 MEMORY_LIMIT = 4 * 2**30
-MAX_PIXELS_HELD = 100_000_000
+MAX_BYTES_HELD = 1_250_000_000
 """What chart, compose and docs/operations.md give the CPU image."""
 
 HARDENED = (
@@ -72,7 +72,7 @@ class Podman:
     @contextmanager
     def container(self, name: str, port: int, **settings: object) -> Iterator["Container"]:
         """The service, hardened, on a port of this machine's loopback; removed at the end."""
-        values = {"host": "127.0.0.1", "port": port, "max_pixels_held": MAX_PIXELS_HELD} | settings
+        values = {"host": "127.0.0.1", "port": port, "max_bytes_held": MAX_BYTES_HELD} | settings
         environment = [f"--env=AUTOCHROME_{key.upper()}={value}" for key, value in values.items()]
         named = ("--detach", "--replace", f"--name={name}", "--network=host")
         try:

@@ -12,7 +12,7 @@ from service.engine.batcher import MicroBatcher
 from service.engine.colorize import Engine
 from service.engine.costs import BatchCosts
 from service.engine.lanes import Lanes
-from service.engine.pixels import PixelBudget
+from service.engine.memory import MemoryBudget
 from service.engine.worker import DeviceWorker
 from service.telemetry.metrics import Metrics
 from tests.pictures import to_bytes
@@ -80,17 +80,17 @@ def make_studio(
     """Builds an engine with one lane, and a worker for its device."""
     started: list[Lanes] = []
 
-    def make(max_pixels: int = 10**6, max_pixels_held: int = 10**6, request_timeout_s: float = 60) -> Studio:
+    def make(max_pixels: int = 10**6, max_bytes_held: int = 10**9, request_timeout_s: float = 60) -> Studio:
         lanes = Lanes(1)
         lanes.start()
         started.append(lanes)
         batcher: AwaitedBatcher[Any, Any] = AwaitedBatcher(NETWORKS, max_batch_size=4, max_wait_s=0)
         costs = BatchCosts({name: dict.fromkeys((1, 2, 4), 0.001) for name in NETWORKS})
-        admission, pixels = Admission(60, costs, lanes=1, on_lanes=False), PixelBudget(max_pixels_held)
+        admission, memory = Admission(60, costs, lanes=1, on_lanes=False), MemoryBudget(max_bytes_held)
         engine = Engine(
             batcher,
             admission,
-            pixels,
+            memory,
             lanes,
             metrics,
             unavailable={RESNET: "no resnet101", BLEND: "no resnet101"},
@@ -99,7 +99,7 @@ def make_studio(
         )
         painter = Painter(device)
         start_worker(batcher, painter, costs)
-        return Studio(engine, batcher, costs, admission, pixels, lanes, painter, to_bytes(gray_photo, "PNG"))
+        return Studio(engine, batcher, costs, admission, memory, lanes, painter, to_bytes(gray_photo, "PNG"))
 
     yield make
     device.open()

@@ -12,7 +12,7 @@ from service.engine.choice import BackboneChoice
 from service.engine.colorize import ColoredPhotograph, Engine, Order
 from service.engine.costs import BatchCosts
 from service.engine.lanes import Lanes
-from service.engine.pixels import PixelBudget
+from service.engine.memory import MemoryBudget
 from service.imaging.codec import ImageFormat
 from tests.unit.engine.gated_device import GatedDevice
 from tests.unit.engine.queueing import AwaitedBatcher
@@ -53,7 +53,7 @@ class Studio:
     batcher: AwaitedBatcher[Tensor, Tensor]
     costs: BatchCosts
     admission: Admission
-    pixels: PixelBudget
+    memory: MemoryBudget
     lanes: Lanes
     painter: Painter
     photo: bytes
@@ -64,4 +64,10 @@ class Studio:
     ) -> Coloring:
         """Sends the photograph, or another, off."""
         order = Order(choice, ImageFormat.PNG, quality=90, saturation=1.0, hints=hints)
-        return asyncio.create_task(self.engine.colorize(self.photo if data is None else data, order))
+        return asyncio.create_task(self._colorize(self.photo if data is None else data, order))
+
+    async def _colorize(self, data: bytes, order: Order) -> ColoredPhotograph:
+        """As the route does."""
+        with self.memory.lease() as lease:
+            lease.hold(len(data))
+            return await self.engine.colorize(data, order, lease)

@@ -1,4 +1,4 @@
-"""The budget of pixels along a request's way: taken before anything is decoded, given back when it is out of memory."""
+"""The memory along a request's way: leased before anything is decoded, given back when nothing holds it any more."""
 
 import asyncio
 import threading
@@ -8,19 +8,30 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from service.engine.errors import DeadlineError, InferenceError, PixelsFullError
+from service.engine.admission import Stage
+from service.engine.colorize import Order
+from service.engine.errors import DeadlineError, InferenceError, MemoryFullError
 from service.imaging import codec
-from service.imaging.codec import BrokenImageError, TooManyPixelsError, UnsupportedFormatError
+from service.imaging.codec import (
+    BYTES_PER_PIXEL,
+    BrokenImageError,
+    ImageFormat,
+    TooManyPixelsError,
+    UnsupportedFormatError,
+)
 from tests.pictures import to_bytes
 from tests.unit.engine.gated_device import TIMEOUT_S, GatedDevice
 from tests.unit.engine.studio import MOBILENET, Coloring, Studio
 
 pytestmark = pytest.mark.anyio
 
-PIXELS = 160 * 120
-
 LAST = float("inf")
 """Younger than any request."""
+
+
+def needed(data: bytes) -> int:
+    """What the photograph takes while it is in work."""
+    return len(data) + 160 * 120 * BYTES_PER_PIXEL[ImageFormat.PNG, False]
 
 
 class Codec:
@@ -60,9 +71,16 @@ def encoding(monkeypatch: pytest.MonkeyPatch) -> Iterator[Codec]:
 
 
 @pytest.fixture
-def studio(make_studio: Callable[..., Studio]) -> Studio:
-    """With room for two photographs."""
-    return make_studio(max_pixels=PIXELS, max_pixels_held=2 * PIXELS)
+def studio(make_studio: Callable[..., Studio], gray_photo: Image.Image) -> Studio:
+    """With room for two photographs and the upload of a third."""
+    photo = to_bytes(gray_photo, "PNG")
+    return make_studio(max_bytes_held=2 * needed(photo) + len(photo))
+
+
+@pytest.fixture
+def need(studio: Studio) -> int:
+    """What one photograph takes."""
+    return needed(studio.photo)
 
 
 async def leave(*colorings: Coloring) -> None:
@@ -78,45 +96,78 @@ async def lanes_are_idle(studio: Studio) -> None:
     await asyncio.wrap_future(studio.lanes.submit(LAST, int))
 
 
-async def test_a_full_budget_refuses_and_an_answer_makes_room(studio: Studio, device: GatedDevice) -> None:
+async def test_a_full_budget_refuses_and_an_answer_makes_room(studio: Studio, device: GatedDevice, need: int) -> None:
     first, second = studio.colorize(), studio.colorize()
     await asyncio.to_thread(device.wait_for_start)
     await lanes_are_idle(studio)
-    assert studio.pixels.held == 2 * PIXELS
-    with pytest.raises(PixelsFullError):
+    assert studio.memory.held == 2 * need
+    with pytest.raises(MemoryFullError) as full:
         await studio.colorize()
+    assert full.value.wanted == need - len(studio.photo)
+    assert full.value.retry_after_s >= 1
     device.open()
     await asyncio.gather(first, second)
-    assert studio.pixels.held == 0
+    await lanes_are_idle(studio)
+    assert studio.memory.held == 0
     assert (await studio.colorize()).data
 
 
 async def test_a_photograph_without_room_is_not_decoded(studio: Studio, device: GatedDevice, decoding: Codec) -> None:
     decoding.opened.set()
     colorings = [studio.colorize() for _ in range(3)]
-    with pytest.raises(PixelsFullError):
+    with pytest.raises(MemoryFullError):
         await colorings.pop()
-    assert decoding.calls == 2
     device.open()
     await asyncio.gather(*colorings)
+    assert decoding.calls == 2
+
+
+async def test_when_to_come_back_is_computed_from_the_work_that_must_be_done(
+    studio: Studio, device: GatedDevice
+) -> None:
+    studio.costs.observe(MOBILENET, 2, 200)  # forty seconds for both together
+    first, second = studio.colorize(), studio.colorize()
+    await asyncio.to_thread(device.wait_for_start)
+    await lanes_are_idle(studio)
+    with pytest.raises(MemoryFullError) as full:
+        await studio.colorize()
+    # About half of what is held has to go.
+    assert 15 <= full.value.retry_after_s <= 25
+    device.open()
+    await asyncio.gather(first, second)
 
 
 @pytest.mark.parametrize("error", [TooManyPixelsError, UnsupportedFormatError])
-async def test_what_the_header_already_forbids_takes_nothing(
-    studio: Studio, decoding: Codec, error: type[Exception]
+async def test_what_the_header_already_forbids_is_not_decoded(
+    make_studio: Callable[..., Studio], decoding: Codec, error: type[Exception]
 ) -> None:
+    studio = make_studio(max_pixels=160 * 120)
     data = to_bytes(Image.new("L", (161, 120)), "PNG") if error is TooManyPixelsError else b"no picture"
     with pytest.raises(error):
         await studio.colorize(data=data)
-    assert (studio.pixels.held, decoding.calls) == (0, 0)
+    assert (studio.memory.held, decoding.calls) == (0, 0)
 
 
-async def test_a_broken_photograph_gives_its_pixels_back(studio: Studio, device: GatedDevice) -> None:
+async def test_a_side_too_long_for_the_answers_format_is_refused_before_the_work(
+    studio: Studio, device: GatedDevice, decoding: Codec
+) -> None:
+    order = Order(MOBILENET, ImageFormat.WEBP, quality=90, saturation=1.0)
+    data = to_bytes(Image.new("L", (16_384, 1)), "PNG")
+    with studio.memory.lease() as lease, pytest.raises(TooManyPixelsError, match="at most 16383 a side"):
+        await studio.engine.colorize(data, order, lease)
+    assert (decoding.calls, device.batches) == (0, [])
+
+
+async def test_a_broken_photograph_gives_its_memory_back_and_teaches_its_cost(
+    studio: Studio, device: GatedDevice
+) -> None:
     device.open()
     for _ in range(3):  # more than there would be room for
         with pytest.raises(BrokenImageError):
             await studio.colorize(data=studio.photo[: len(studio.photo) // 2])
-    assert studio.pixels.held == 0
+    assert studio.memory.held == 0
+    with studio.admission.inside([]):
+        assert studio.admission.predicted_wait_s() > 0
 
 
 async def test_so_does_one_that_the_network_fails_on(studio: Studio, device: GatedDevice) -> None:
@@ -124,7 +175,7 @@ async def test_so_does_one_that_the_network_fails_on(studio: Studio, device: Gat
     device.open()
     with pytest.raises(InferenceError):
         await studio.colorize()
-    assert studio.pixels.held == 0
+    assert studio.memory.held == 0
 
 
 async def test_so_does_one_whose_answer_cannot_be_written(
@@ -137,20 +188,23 @@ async def test_so_does_one_whose_answer_cannot_be_written(
     device.open()
     with pytest.raises(MemoryError):
         await studio.colorize()
-    assert studio.pixels.held == 0
+    assert studio.memory.held == 0
 
 
-async def test_a_decoder_that_cannot_be_stopped_holds_the_pixels_until_it_is_done(
-    studio: Studio, decoding: Codec
+async def test_a_decoder_that_cannot_be_stopped_counts_until_it_is_done(
+    studio: Studio, decoding: Codec, need: int
 ) -> None:
+    """In the memory and in the line: it keeps its lane busy."""
+    studio.admission.observe(Stage.DECODING, 160 * 120, 1.0)
     coloring = studio.colorize()
     await decoding.begun()
     await leave(coloring)
-    assert studio.pixels.held == PIXELS
-    assert studio.admission.predicted_wait_s() == 0
+    assert studio.memory.held == need
+    assert studio.admission.predicted_wait_s() >= 1
     decoding.opened.set()
     await lanes_are_idle(studio)
-    assert studio.pixels.held == 0
+    assert studio.memory.held == 0
+    assert studio.admission.predicted_wait_s() == 0
 
 
 async def test_the_same_after_a_deadline(make_studio: Callable[..., Studio], decoding: Codec) -> None:
@@ -159,10 +213,10 @@ async def test_the_same_after_a_deadline(make_studio: Callable[..., Studio], dec
     await decoding.begun()
     with pytest.raises(DeadlineError):
         await coloring
-    assert studio.pixels.held == PIXELS
+    assert studio.memory.held == needed(studio.photo)
     decoding.opened.set()
     await lanes_are_idle(studio)
-    assert studio.pixels.held == 0
+    assert studio.memory.held == 0
 
 
 async def test_a_photograph_that_fails_to_decode_after_its_client_left_is_not_counted_twice(
@@ -173,55 +227,50 @@ async def test_a_photograph_that_fails_to_decode_after_its_client_left_is_not_co
     await leave(coloring)
     decoding.opened.set()
     await lanes_are_idle(studio)
-    assert studio.pixels.held == 0
+    assert studio.memory.held == 0
 
 
-async def test_who_leaves_before_a_decoder_is_free_has_taken_nothing(studio: Studio, decoding: Codec) -> None:
+async def test_who_leaves_before_a_lane_is_free_has_taken_nothing(studio: Studio, decoding: Codec, need: int) -> None:
     coloring = studio.colorize()
     await decoding.begun()
     waiting = studio.colorize()
-    await asyncio.sleep(0)  # lets it come to the decoder's door
+    await asyncio.sleep(0)  # lets it come to the lane's door
     await leave(waiting)
-    assert studio.pixels.held == PIXELS
+    assert studio.memory.held == need
     await leave(coloring)
     decoding.opened.set()
     await lanes_are_idle(studio)
-    assert (studio.pixels.held, decoding.calls) == (0, 1)
+    assert (studio.memory.held, decoding.calls) == (0, 1)
 
 
-async def test_who_leaves_the_devices_queue_gives_back_at_once(studio: Studio, device: GatedDevice) -> None:
+async def test_who_leaves_the_devices_queue_gives_back_at_once(studio: Studio, device: GatedDevice, need: int) -> None:
     running, queued = studio.colorize(), studio.colorize()
     await asyncio.to_thread(device.wait_for_start)
     await lanes_are_idle(studio)
     await leave(queued)
-    assert studio.pixels.held == PIXELS
+    assert studio.memory.held == need
     await leave(running)
-    assert studio.pixels.held == 0
+    assert studio.memory.held == 0
 
 
-async def test_an_encoder_that_cannot_be_stopped_holds_the_pixels_until_it_is_done(
-    studio: Studio, device: GatedDevice, encoding: Codec
+async def test_an_encoder_that_cannot_be_stopped_holds_the_memory_until_it_is_done(
+    studio: Studio, device: GatedDevice, encoding: Codec, need: int
 ) -> None:
     device.open()
     coloring = studio.colorize()
     await encoding.begun()
     await leave(coloring)
-    assert studio.pixels.held == PIXELS
+    assert studio.memory.held == need
     encoding.opened.set()
     await lanes_are_idle(studio)
-    assert studio.pixels.held == 0
+    assert studio.memory.held == 0
 
 
-async def test_who_leaves_before_an_encoder_is_free_gives_back_at_once(
-    studio: Studio, device: GatedDevice, encoding: Codec
-) -> None:
+async def test_an_answer_is_held_until_it_is_taken(studio: Studio, device: GatedDevice) -> None:
     device.open()
-    first, second = studio.colorize(), studio.colorize()
-    await encoding.begun()
-    while studio.admission.predicted_wait_s() > 0:  # noqa: ASYNC110 - until the second is through the device as well
-        await asyncio.sleep(0)
-    await leave(second)
-    assert studio.pixels.held == PIXELS
-    encoding.opened.set()
-    await first
-    assert (studio.pixels.held, encoding.calls) == (0, 1)
+    order = Order(MOBILENET, ImageFormat.PNG, quality=90, saturation=1.0)
+    with studio.memory.lease() as lease:
+        colored = await studio.engine.colorize(studio.photo, order, lease)
+        await lanes_are_idle(studio)
+        assert studio.memory.held == len(colored.data)
+    assert studio.memory.held == 0
