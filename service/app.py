@@ -90,7 +90,7 @@ def create_app(settings: Settings) -> FastAPI:
         admission = Admission(max_wait_s, costs, lanes.count, isinstance(device, CpuDevice))
         memory = MemoryBudget(settings.max_bytes_held)
         lifecycle = Lifecycle(batcher, worker, lanes, settings.stall_s)
-        _observe(metrics, batcher, admission, memory, lifecycle, device, models, costs)
+        _observe(metrics, batcher, admission, memory, lanes, lifecycle, device, models, costs)
         # What start-up made is there to stay: the garbage collector need not walk through all of torch in mid-request.
         gc.collect()
         gc.freeze()
@@ -176,6 +176,7 @@ def _observe(
     batcher: MicroBatcher[Any, Any],
     admission: Admission,
     memory: MemoryBudget,
+    lanes: Lanes,
     lifecycle: Lifecycle,
     device: CpuDevice | CudaDevice,
     models: dict[str, Model],
@@ -190,13 +191,22 @@ def _observe(
     metrics.bytes_held.set_function(lambda: memory.held)
     for name, model in models.items():
         metrics.chosen_batch_size.labels(name).set_function(partial(costs.cheapest, name))
-        metrics.queue_depth.labels(name).set_function(partial(batcher.depth, name))
-        metrics.queue_oldest_seconds.labels(name).set_function(partial(batcher.oldest_wait_s, name))
+        metrics.queue_depth.labels(name).set_function(partial(_depth, batcher, lanes, name))
+        metrics.queue_oldest_seconds.labels(name).set_function(partial(_oldest_wait_s, batcher, lanes, name))
         # Autoscalers and alerts ask for these before the first batch, too.
         metrics.batch_seconds.labels(name)
         metrics.batches.labels(name, "ok")
         config = model.config
         metrics.model_info.labels(name, config.version, config.short_digest, device.name, device.precision(name)).set(1)
+
+
+def _depth(batcher: MicroBatcher[Any, Any], lanes: Lanes, name: str) -> int:
+    return batcher.depth(name) + len(lanes.newcomers(name))
+
+
+def _oldest_wait_s(batcher: MicroBatcher[Any, Any], lanes: Lanes, name: str) -> float:
+    newcomer = next(iter(lanes.newcomers(name)), None)
+    return max(batcher.oldest_wait_s(name), 0.0 if newcomer is None else batcher.clock() - newcomer)
 
 
 def _statuses(

@@ -78,6 +78,7 @@ def make_settings(model_store: Path) -> Callable[..., Settings]:
             "model_store": model_store,
             "device": "cpu",
             "max_batch_size": 4,
+            "lanes": 1,
             "drain_s": 0,
             "port": 0,
         }

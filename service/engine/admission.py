@@ -64,10 +64,10 @@ class Admission:
         """Whole seconds after which a newcomer would be let in."""
         return max(1, math.ceil(self.predicted_wait_s() - self._max_wait_s))
 
-    def predicted_wait_s(self) -> float:
-        """Seconds that a newcomer would wait before its own work is done."""
+    def predicted_wait_s(self, newcomer: Place | None = None) -> float:
+        """Seconds that a newcomer, already inside or not, waits before its own work is done."""
         with self._lock:
-            places = list(self._places)
+            places = [place for place in self._places if place is not newcomer]
         codec_s, at_network = 0.0, Counter[str]()
         for place in places:
             pixels = self._pixels if place.pixels is None else place.pixels

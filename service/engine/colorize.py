@@ -4,6 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Collection, Generator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from service.engine.admission import Admission, Stage
+from service.engine.admission import Admission, Place, Stage
 from service.engine.batcher import Answer, MicroBatcher
 from service.engine.choice import BackboneChoice
 from service.engine.errors import BackboneUnavailableError, DeadlineError, MemoryFullError
@@ -103,9 +104,15 @@ class Engine:
             MemoryError: The photograph does not fit into memory.
         """
         self._admission.admit()
-        arrived = self._batcher.clock()
-        line = Line(self._lanes, arrived, self._steps(data, order, lease, arrived))
-        line.start()
+        keys, arrived = order.backbone.backbones, self._batcher.clock()
+        with ExitStack() as held:
+            held.enter_context(lease)
+            place = held.enter_context(self._admission.inside(keys))
+            line = Line(self._lanes, arrived, self._steps(data, order, lease, place, arrived))
+            # A lane cannot be interrupted: whoever waits for it still, it is counted until its last step has ended.
+            leave = held.pop_all().close
+        line.result.add_done_callback(lambda _: leave())
+        line.start(keys)
         try:
             async with asyncio.timeout(self._request_timeout_s):
                 return await asyncio.wrap_future(line.result)
@@ -115,29 +122,28 @@ class Engine:
             line.abandon()
 
     def _steps(
-        self, data: bytes, order: Order, lease: Lease, arrived: float
+        self, data: bytes, order: Order, lease: Lease, place: Place, arrived: float
     ) -> Generator[Wait, Any, ColoredPhotograph]:
         keys, clock = order.backbone.backbones, self._batcher.clock
-        with lease, self._admission.inside(keys) as place:
-            # At once, as the header alone says what the photograph will cost, or that it is none.
-            header = inspect(data, self._max_pixels)
-            format = order.format or header.format
-            header.check_fits(format)
-            place.pixels = header.pixels
-            self._hold(lease, len(data) + header.memory_bytes(format))
-            yield partial(_turn, keys)
-            photograph, canvas = self._read(data, header.pixels)
-            if order.hints is not None:
-                canvas = torch.cat((canvas, order.hints))
-            place.stage, read = Stage.AT_NETWORK, clock()
-            answers: list[Answer[Tensor]] = yield partial(self._batcher.submit, keys, canvas, arrived=arrived)
-            place.stage, inferred = Stage.WRITING, clock()
-            rgb = self._recompose(photograph, answers, order.saturation, arrived)
-            recomposed = clock()
-            encoded = encode(rgb, photograph.alpha, format, order.quality)
-            written = clock()
-            self._admission.observe(Stage.WRITING, header.pixels, written - inferred)
-            lease.hold(min(len(encoded), len(data) + header.memory_bytes(format)))
+        # The header comes first, as it says what the photograph will cost, or that it is none.
+        header = inspect(data, self._max_pixels)
+        format = order.format or header.format
+        header.check_fits(format)
+        place.pixels = header.pixels
+        self._hold(lease, place, len(data) + header.memory_bytes(format))
+        yield partial(_turn, keys)
+        photograph, canvas = self._read(data, header.pixels)
+        if order.hints is not None:
+            canvas = torch.cat((canvas, order.hints))
+        place.stage, read = Stage.AT_NETWORK, clock()
+        answers: list[Answer[Tensor]] = yield partial(self._batcher.submit, keys, canvas, arrived=arrived)
+        place.stage, inferred = Stage.WRITING, clock()
+        rgb = self._recompose(photograph, answers, order.saturation, arrived)
+        recomposed = clock()
+        encoded = encode(rgb, photograph.alpha, format, order.quality)
+        written = clock()
+        self._admission.observe(Stage.WRITING, header.pixels, written - inferred)
+        lease.hold(min(len(encoded), len(data) + header.memory_bytes(format)))
         inference_s = sum(answer.inference_s for answer in answers)
         seconds = {
             # The wait for a lane counts as decoding: it is time the client spends there.
@@ -152,12 +158,12 @@ class Engine:
         height, width = photograph.lightness.shape
         return ColoredPhotograph(encoded, format, width, height, seconds)
 
-    def _hold(self, lease: Lease, count: int) -> None:
+    def _hold(self, lease: Lease, place: Place, count: int) -> None:
         try:
             lease.hold(count)
         except MemoryFullError as error:
             # When so much of the work has been done that it would fit.
-            wait = self._admission.predicted_wait_s() * min(1.0, (error.wanted - error.free) / max(1, self.memory.held))
+            wait = self._admission.predicted_wait_s(place) * min(1.0, (error.wanted - error.free) / max(1, self.memory.held))
             raise MemoryFullError(error.wanted, error.free, max(1, math.ceil(wait))) from None
 
     def _read(self, data: bytes, pixels: int) -> tuple[Photograph, Tensor]:

@@ -15,14 +15,12 @@ from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import torch
 
 T = TypeVar("T")
-
-AT_ONCE = float("-inf")
-"""Before any request that is waiting."""
 
 _NICENESS = 10
 """On top of the process's own: the event loop goes first, so that refusals stay quick."""
@@ -30,6 +28,7 @@ _NICENESS = 10
 
 @dataclass(order=True, slots=True)
 class _Work:
+    later: bool
     arrived: float
     number: int
     run: Callable[[], None] = field(compare=False)
@@ -57,19 +56,23 @@ class Lanes:
         for thread in self._threads:
             thread.start()
 
-    def post(self, arrived: float, run: Callable[[], None], newcomer_to: Collection[str] = ()) -> None:
+    def post(
+        self, arrived: float, run: Callable[[], None], newcomer_to: Collection[str] = (), at_once: bool = False
+    ) -> Callable[[], bool]:
         """Has work done in the order of arrival; work that raises ends its lane.
 
-        `newcomer_to`: the queues where its request will wait for a network; see `take_newcomer`.
+        `newcomer_to`: the queues where its request will wait for a network; see `take_newcomer`. `at_once`: before all
+        that is not. What is returned withdraws the work, and tells whether it did: else it has begun.
         """
         with self._changed:
-            work = _Work(arrived, next(self._numbers), run, newcomer_to)
+            work = _Work(not at_once, arrived, next(self._numbers), run, newcomer_to)
             if not self._waiting and not self._working:
                 self._last_progress = self._clock()  # from here on there is something to do
             heapq.heappush(self._waiting, work)
             for key in newcomer_to:
                 self._newcomers[key].append(work)
             self._changed.notify()
+        return partial(self._withdraw, work)
 
     def submit(self, arrived: float, run: Callable[[], T]) -> "Future[T]":
         """The same for work with a result, which can be cancelled for as long as it has not begun."""
@@ -90,6 +93,11 @@ class Lanes:
         with self._changed:
             work = next((work for work in self._newcomers[key] if not work.taken), None)
             return None if work is None else self._take(work)
+
+    def newcomers(self, key: str) -> list[float]:
+        """When the newcomers to a queue came, oldest first."""
+        with self._changed:
+            return [work.arrived for work in self._newcomers[key] if not work.taken]
 
     @property
     def spare(self) -> int:
@@ -115,6 +123,13 @@ class Lanes:
         end = self._clock() + timeout_s
         for thread in self._threads:
             thread.join(max(0.0, end - self._clock()))
+
+    def _withdraw(self, work: _Work) -> bool:
+        with self._changed:
+            if work.taken:
+                return False
+            self._take(work)
+            return True
 
     def _live(self) -> None:
         _settle_in()

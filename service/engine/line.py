@@ -10,7 +10,7 @@ from concurrent.futures import CancelledError, Future
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
-from service.engine.lanes import AT_ONCE, Lanes
+from service.engine.lanes import Lanes
 
 T = TypeVar("T")
 
@@ -41,9 +41,10 @@ class Line(Generic[T]):
         self.result: Future[T] = Future()
         self.result.set_running_or_notify_cancel()  # it cannot be cancelled, only abandoned
 
-    def start(self) -> None:
-        """Has the first step done before anything else that waits."""
-        self._lanes.post(AT_ONCE, partial(self._advance, None))
+    def start(self, newcomer_to: Collection[str] = ()) -> None:
+        """Has the first step done before anything else that waits; `newcomer_to`: see `Lanes.post`."""
+        with self._lock:
+            self._call_off = self._lanes.post(self._arrived, partial(self._advance, None), newcomer_to, at_once=True)
 
     def abandon(self) -> None:
         """Ends it where it rests next, as nobody waits for the result any more; no matter if it has ended."""
@@ -75,8 +76,8 @@ class Line(Generic[T]):
         def resume(outcome: object, newcomer_to: Collection[str] = (), /) -> None:
             nonlocal resumed
             with self._lock:
-                resumed, self._call_off = True, None
-            self._lanes.post(self._arrived, partial(self._advance, outcome), newcomer_to)
+                resumed = True
+                self._call_off = self._lanes.post(self._arrived, partial(self._advance, outcome), newcomer_to)
 
         try:
             call_off = wait(resume)

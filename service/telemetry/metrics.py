@@ -59,11 +59,14 @@ class Metrics:
             registry=registry,
         )
         self.queue_depth = Gauge(
-            "autochrome_queue_depth", "Photographs waiting for the device.", ["backbone"], registry=registry
+            "autochrome_queue_depth",
+            "Photographs that nobody has begun with, or that wait for the network.",
+            ["backbone"],
+            registry=registry,
         )
         self.queue_oldest_seconds = Gauge(
             "autochrome_queue_oldest_seconds",
-            "How long the photograph at the head of the queue has waited.",
+            "How long the oldest of those has waited.",
             ["backbone"],
             registry=registry,
         )

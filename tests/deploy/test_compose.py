@@ -144,6 +144,4 @@ def test_limits_and_what_must_fit_are_the_charts(services: dict[str, Manifest], 
     limits, chart = services[name]["deploy"]["resources"]["limits"], manifests(values)
     charts = find_container(chart)["resources"]["limits"]
     assert (f"{int(limits['memory']) / 2**30:g}Gi", f"{limits['cpus']:g}") == (charts["memory"], str(charts["cpu"]))
-    assert settings_of(services[name]).max_bytes_held == int(
-        find_settings(chart)["data"]["AUTOCHROME_MAX_BYTES_HELD"]
-    )
+    assert settings_of(services[name]).max_bytes_held == int(find_settings(chart)["data"]["AUTOCHROME_MAX_BYTES_HELD"])

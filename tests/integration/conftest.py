@@ -14,7 +14,10 @@ from torch import Tensor
 
 from service.__main__ import Server
 from service.app import create_app
+from service.engine.costs import BatchCosts
 from service.engine.cpu import CpuDevice
+from service.engine.device import buckets
+from service.network.backbones import BackboneName
 from service.network.checkpoint import save_checkpoint
 from service.network.colorizer import Colorizer
 from service.network.compiled import CompiledColorizer
@@ -100,7 +103,7 @@ class Gate:
         self.opened = threading.Event()
         self.sizes: list[int] = []
         self.batch_s: float | None = None
-        """What a batch costs according to warm-up; None: what it really takes."""
+        """What a batch costs according to warm-up, whatever its size, so that full ones pay; None: what it takes."""
 
     def pass_through(self, lightness: Tensor) -> None:
         """Waits, and counts the batch."""
@@ -117,16 +120,18 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
     gate = Gate()
     predict, warm_up = CompiledColorizer.predict, CpuDevice.warm_up
 
-    def gated(colorizer: CompiledColorizer, lightness: Tensor, hints: Tensor | None = None) -> Tensor:
+    def gated(
+        colorizer: CompiledColorizer, lightness: Tensor, hints: Tensor | None = None, cores: int | None = None
+    ) -> Tensor:
         gate.pass_through(lightness)
-        return predict(colorizer, lightness, hints)
+        return predict(colorizer, lightness, hints, cores)
 
-    def warm_up_then_gate(device: CpuDevice, max_batch_size: int) -> dict[str, dict[int, float]]:
-        seconds = warm_up(device, max_batch_size)
+    def warm_up_then_gate(device: CpuDevice, max_batch_size: int) -> tuple[BatchCosts, BatchCosts]:
+        costs, costs_alone = warm_up(device, max_batch_size)
         monkeypatch.setattr(CompiledColorizer, "predict", gated)
         if gate.batch_s is not None:
-            seconds = {name: dict.fromkeys(by_size, gate.batch_s) for name, by_size in seconds.items()}
-        return seconds
+            costs = BatchCosts({name: dict.fromkeys(buckets(max_batch_size), gate.batch_s) for name in BackboneName})
+        return costs, costs_alone
 
     monkeypatch.setattr(CpuDevice, "warm_up", warm_up_then_gate)
     yield gate

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from service.engine import lanes as module
-from service.engine.lanes import AT_ONCE, Lanes
+from service.engine.lanes import Lanes
 from tests.unit.engine.gated_device import TIMEOUT_S, Clock
 
 
@@ -42,7 +42,7 @@ def busy(lanes: Lanes, count: int = 1) -> list[Gate]:
     """Keeps so many lanes busy."""
     gates = [Gate() for _ in range(count)]
     for gate in gates:
-        lanes.post(AT_ONCE, gate)
+        lanes.post(0, gate, at_once=True)
     for gate in gates:
         assert gate.begun.wait(TIMEOUT_S)
     return gates
@@ -51,8 +51,9 @@ def busy(lanes: Lanes, count: int = 1) -> list[Gate]:
 def test_the_oldest_goes_first_and_of_equals_the_first(make_lanes: Callable[..., Lanes]) -> None:
     lanes, done = make_lanes(), list[str]()
     (gate,) = busy(lanes)
-    for arrived, name in ((3, "c"), (1, "a"), (2, "b"), (1, "a again"), (AT_ONCE, "now")):
+    for arrived, name in ((3, "c"), (1, "a"), (2, "b"), (1, "a again")):
         lanes.post(arrived, lambda name=name: done.append(name))  # type: ignore[misc]
+    lanes.post(5, lambda: done.append("now"), at_once=True)
     last = lanes.submit(4, int)
     gate.opened.set()
     last.result(TIMEOUT_S)

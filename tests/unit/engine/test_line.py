@@ -174,7 +174,7 @@ def test_a_step_cannot_be_interrupted_but_is_the_last(lanes: Lanes, desk: Desk) 
 
 def test_who_leaves_before_the_first_step_is_not_worked_for(lanes: Lanes) -> None:
     gate, begun = threading.Event(), threading.Event()
-    lanes.submit(float("-inf"), lambda: gate.wait(TIMEOUT_S))
+    lanes.submit(0, lambda: gate.wait(TIMEOUT_S))
 
     def steps() -> Steps:
         begun.set()
