@@ -163,8 +163,8 @@ class LaneWorker(Generic[Item, Result]):
         try:
             (self._on_many_cores if spreads else self._on_one_core).run(entries)
         except BaseException:
-            self._dead = True
             _abort(self._batcher)
+            self._dead = True
 
 
 def _abort(batcher: MicroBatcher[Item, Result]) -> None:

@@ -105,7 +105,7 @@ def test_openapi_offers_it(both: TestClient) -> None:
 
 def test_it_needs_the_weights_of_both(client: TestClient, gray_jpeg: bytes) -> None:
     response = client.post("/colorize?backbone=blend", content=gray_jpeg)
-    assert response.status_code == 503
+    assert response.status_code == 404
     assert response.json()["type"] == "urn:autochrome:problem:backbone-unavailable"
     assert "python -m training fit --backbone resnet101" in response.json()["detail"]
     blend = backbones(client)["blend"]
@@ -116,5 +116,5 @@ def test_it_is_not_offered_by_a_service_with_one_backbone(make_settings: Make, g
     with TestClient(create_app(make_settings(backbones="mobilenet_v2"))) as client:
         assert list(backbones(client)) == ["mobilenet_v2"]
         response = client.post("/colorize?backbone=blend", content=gray_jpeg)
-    assert response.status_code == 503
+    assert response.status_code == 404
     assert response.json()["detail"] == "resnet101 is not among the service's backbones"

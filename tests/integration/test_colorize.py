@@ -231,7 +231,7 @@ def test_a_key_is_wanted_where_one_is_set(make_settings: Make, gray_jpeg: bytes)
 
 def test_a_backbone_without_weights_is_told_how_to_get_them(client: TestClient, gray_jpeg: bytes) -> None:
     response = client.post("/colorize?backbone=resnet101", content=gray_jpeg)
-    assert problem(response) == (503, "backbone-unavailable")
+    assert problem(response) == (404, "backbone-unavailable")
     assert "python -m training fit --backbone resnet101" in response.json()["detail"]
     loaded, missing, _ = client.get("/backbones").json()["backbones"]
     assert (loaded["name"], loaded["available"], loaded["default"]) == ("mobilenet_v2", True, True)
@@ -274,7 +274,7 @@ def test_a_backbone_that_was_not_asked_for_is_not_offered(make_settings: Make, g
     with TestClient(create_app(make_settings(backbones="mobilenet_v2"))) as client:
         assert [backbone["name"] for backbone in client.get("/backbones").json()["backbones"]] == ["mobilenet_v2"]
         response = client.post("/colorize?backbone=resnet101", content=gray_jpeg)
-    assert problem(response) == (503, "backbone-unavailable")
+    assert problem(response) == (404, "backbone-unavailable")
 
 
 def test_a_closed_service_admits_nothing_and_says_so(client: TestClient, gray_jpeg: bytes) -> None:
@@ -328,7 +328,7 @@ def test_docs_are_served(client: TestClient) -> None:
     assert client.get("/docs").status_code == 200
     operation = client.get("/openapi.json").json()["paths"]["/colorize"]["post"]
     assert {"multipart/form-data", "image/jpeg"} <= set(operation["requestBody"]["content"])
-    assert {"200", "401", "413", "415", "422", "429", "500", "503", "504"} <= set(operation["responses"])
+    assert {"200", "401", "404", "408", "413", "415", "422", "429", "500", "503", "504"} <= set(operation["responses"])
     assert [parameter["name"] for parameter in operation["parameters"]] == [
         "backbone",
         "format",
@@ -378,7 +378,7 @@ def test_metrics_count_exactly(client: TestClient, gray_jpeg: bytes) -> None:
     assert sample(text, 'autochrome_queue_depth{backbone="mobilenet_v2"} ') == 0
     assert sample(text, 'autochrome_queue_oldest_seconds{backbone="mobilenet_v2"} ') == 0
     assert sample(text, "autochrome_in_flight ") == 0
-    assert sample(text, "autochrome_pixels_held ") == 0
+    assert sample(text, "autochrome_bytes_held ") == 0
     assert sample(text, "autochrome_ready ") == 1
     assert sample(text, f'autochrome_build_info{{version="{version("autochrome")}"}} ') == 1
     assert sample(text, "autochrome_model_info{") == 1

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 from torch import Tensor
 
-from service.imaging.codec import Photograph, decode
+from service.imaging.codec import Photograph, decode, encode
 from service.network.compiled import CompiledColorizer
 from tests.integration.conftest import TIMEOUT_S, Gate, Running, connected, photos, wait_for
 from tests.pictures import from_bytes, to_bytes
@@ -129,39 +130,39 @@ def test_an_upload_has_a_deadline_of_its_own(serve: Serve, gray_jpeg: bytes) -> 
     with socket.create_connection(("127.0.0.1", running.port), TIMEOUT_S) as slow:
         slow.sendall(head + gray_jpeg[:100])
         answer = slow.recv(65536)
-    assert answer.startswith(b"HTTP/1.1 504 ")
+    assert answer.startswith(b"HTTP/1.1 408 ")
 
 
 def test_finished_photographs_do_not_wait_behind_newcomers(
     serve: Serve, pool: ThreadPoolExecutor, gray_jpeg: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With all decoders busy, a photograph that has been through the network is still recomposed and encoded."""
-    decoding, decoders = threading.Semaphore(0), threading.Event()
+    """The oldest goes first: what has been through the network is written before a newcomer is decoded."""
+    running = serve(lanes=1)
+    order: list[str] = []
+    predict = CompiledColorizer.predict
 
-    def decode_slowly(data: bytes, max_pixels: int) -> Photograph:
-        if len(data) > len(gray_jpeg):
-            decoding.release()
-            assert decoders.wait(TIMEOUT_S)
+    def decode_and_tell(data: bytes, max_pixels: int) -> Photograph:
+        order.append("decode")
         return decode(data, max_pixels)
 
-    monkeypatch.setattr("service.engine.colorize.decode", decode_slowly)
-    running = serve(codec_threads=1)
+    def encode_and_tell(*args: Any) -> bytes:
+        order.append("encode")
+        return encode(*args)
+
+    def predict_while_another_comes(*args: Any) -> Tensor:
+        monkeypatch.setattr(CompiledColorizer, "predict", predict)
+        pending.append(pool.submit(client.post, "/colorize", content=gray_jpeg))
+        wait_for(running, "autochrome_queue_depth", '{backbone="mobilenet_v2"}', 1)
+        return predict(*args)
+
+    monkeypatch.setattr("service.engine.colorize.decode", decode_and_tell)
+    monkeypatch.setattr("service.engine.colorize.encode", encode_and_tell)
+    monkeypatch.setattr(CompiledColorizer, "predict", predict_while_another_comes)
+    pending: list[Future[httpx2.Response]] = []
     with connected(running) as client:
-
-        def finish_first(*args: object) -> Tensor:
-            # The one decoder takes up the slow newcomer before this photograph is ready to be written.
-            pending.append(pool.submit(client.post, "/colorize", content=gray_jpeg + b"\0"))
-            assert decoding.acquire(timeout=TIMEOUT_S)
-            monkeypatch.setattr(CompiledColorizer, "predict", predict)
-            return predict(*args)  # type: ignore[arg-type]
-
-        pending: list[Future[httpx2.Response]] = []
-        predict = CompiledColorizer.predict
-        monkeypatch.setattr(CompiledColorizer, "predict", finish_first)
         assert client.post("/colorize", content=gray_jpeg).status_code == 200
-        assert not pending[0].done()
-        decoders.set()
         assert pending[0].result(TIMEOUT_S).status_code == 200
+    assert order == ["decode", "encode", "decode", "encode"]
 
 
 def test_a_dead_worker_turns_liveness_red_and_nothing_hangs(

@@ -3,12 +3,17 @@
 The device waits for the test's word, and costs what the test says, so that what must be refused is known exactly.
 """
 
+import socket
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 import httpx2
+import pytest
 from PIL import Image
 
+from service.imaging.codec import BYTES_PER_PIXEL, ImageFormat
+from service.settings import MAX_BYTES_PER_PIXEL
+from tests.pictures import to_bytes
 from tests.integration.conftest import TIMEOUT_S, Gate, Running, connected, photos, wait_for
 
 Serve = Callable[..., Running]
@@ -54,7 +59,7 @@ def test_whoever_is_too_many_is_refused_at_once_and_nobody_else_is(
         assert [answer.status_code for answer in answers] == [200] * 11
         assert running.metric("autochrome_requests_total", '{backbone="mobilenet_v2",code="200"}') == 11
         assert running.metric("autochrome_requests_total", '{backbone="mobilenet_v2",code="429"}') == 29
-        for metric in ("autochrome_in_flight", "autochrome_pixels_held"):
+        for metric in ("autochrome_in_flight", "autochrome_bytes_held"):
             wait_for(running, metric, "", 0)
         # The line is short again; and each got its own picture.
         for (body, _), answer in zip(served, answers, strict=True):
@@ -92,21 +97,50 @@ def test_a_refusal_comes_before_the_upload(
         assert first.result(TIMEOUT_S).status_code == 200
 
 
-def test_pixels_are_held_from_decoding_to_the_answer_and_bounded(
+def test_memory_is_held_from_the_upload_to_the_answer_and_bounded(
     serve: Serve, gate: Gate, pool: ThreadPoolExecutor, gray_jpeg: bytes
 ) -> None:
-    pixels = 160 * 120
-    running = serve(max_pixels=pixels, max_pixels_held=2 * pixels)
+    need = len(gray_jpeg) + 160 * 120 * BYTES_PER_PIXEL[ImageFormat.JPEG, False]
+    largest = 160 * 120 * MAX_BYTES_PER_PIXEL + len(gray_jpeg)
+    held = 2 * need + len(gray_jpeg)
+    assert held >= largest
+    # Three lanes: two are in the network, and one reads headers.
+    running = serve(lanes=3, max_pixels=160 * 120, max_upload_bytes=len(gray_jpeg), max_bytes_held=held)
     with connected(running) as client:
         posts = [pool.submit(client.post, "/colorize", content=gray_jpeg) for _ in range(2)]
-        wait_for(running, "autochrome_pixels_held", "", 2 * pixels)
+        wait_for(running, "autochrome_bytes_held", "", 2 * need)
         assert gate.reached.wait(TIMEOUT_S)
         refused = client.post("/colorize", content=gray_jpeg)
-        assert is_refused(refused, "pixels-full")
-        assert running.metric("autochrome_rejections_total", '{reason="pixels_full"}') == 1
+        assert is_refused(refused, "memory-full")
+        assert running.metric("autochrome_rejections_total", '{reason="memory_full"}') == 1
         # What its own bytes are to blame for is told first, and takes no room.
         assert client.post("/colorize", content=gray_jpeg[:20]).status_code == 422
         gate.opened.set()
         assert [post.result(TIMEOUT_S).status_code for post in posts] == [200, 200]
-        wait_for(running, "autochrome_pixels_held", "", 0)
+        wait_for(running, "autochrome_bytes_held", "", 0)
         assert client.post("/colorize", content=gray_jpeg).status_code == 200
+
+
+def test_uploads_under_way_count(serve: Serve, gray_jpeg: bytes) -> None:
+    running = serve()
+    head = f"POST /colorize HTTP/1.1\r\nHost: x\r\nContent-Length: {len(gray_jpeg)}\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", running.port), TIMEOUT_S) as slow:
+        slow.sendall(head + gray_jpeg[:1000])
+        wait_for(running, "autochrome_bytes_held", "", 1000)
+    wait_for(running, "autochrome_bytes_held", "", 0)
+
+
+def test_answers_that_nobody_takes_count_and_their_clients_are_dropped(serve: Serve, gray_photo: Image.Image) -> None:
+    """Else a client that never reads would keep its answer in memory, and its connection, for ever."""
+    running = serve(write_timeout_s=0.5)
+    body = to_bytes(Image.effect_noise((2000, 2000), 100), "PNG")  # an answer of megabytes
+    head = f"POST /colorize?format=png HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", running.port), TIMEOUT_S) as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.sendall(head + body)
+        wait_for(running, "autochrome_in_flight", "", 1)
+        wait_for(running, "autochrome_in_flight", "", 0)
+        wait_for(running, "autochrome_bytes_held", "", 0)
+        with pytest.raises(ConnectionResetError):
+            while deaf.recv(2**20):
+                pass
