@@ -1,7 +1,6 @@
 """Many clients at once on real sockets; the device waits for the test's word."""
 
 import socket
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path

@@ -13,8 +13,8 @@ from PIL import Image
 
 from service.imaging.codec import BYTES_PER_PIXEL, ImageFormat
 from service.settings import MAX_BYTES_PER_PIXEL
-from tests.pictures import to_bytes
 from tests.integration.conftest import TIMEOUT_S, Gate, Running, connected, photos, wait_for
+from tests.pictures import to_bytes
 
 Serve = Callable[..., Running]
 

@@ -1,12 +1,14 @@
 """`python -m service` as a process: how it starts, how it fails to, how it leaves."""
 
+import json
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from signal import SIGINT, SIGTERM
 
@@ -17,6 +19,7 @@ import torch
 from service.__main__ import main
 from service.network.checkpoint import save_checkpoint
 from service.network.colorizer import Colorizer
+from service.settings import Settings
 from tests.processes import catches, free_port
 
 TIMEOUT_S = 60
@@ -82,17 +85,18 @@ def start(model_store: Path, tmp_path: Path) -> Iterator[Start]:
 
 
 def test_sigterm_answers_everything_in_flight_and_exits_0(start: Start, gray_jpeg: bytes) -> None:
-    # The window holds the 32 at the batcher until the 33rd, which comes after SIGTERM, makes the batch full.
-    process = start(drain_s=3600, max_batch_size=33, max_wait_ms=10_000)
+    process = start(drain_s=3600)
     process.wait_until_ready()
-    limits = httpx2.Limits(max_connections=40)
-    with (
-        httpx2.Client(base_url=process.url, timeout=TIMEOUT_S, limits=limits) as client,
-        ThreadPoolExecutor(33) as pool,
-    ):
-        posts = [pool.submit(client.post, "/colorize", content=gray_jpeg) for _ in range(32)]
+    head = f"POST /colorize HTTP/1.1\r\nHost: x\r\nContent-Length: {len(gray_jpeg)}\r\n\r\n".encode()
+    with ExitStack() as stack:
+        client = stack.enter_context(httpx2.Client(base_url=process.url, timeout=TIMEOUT_S))
+        address = ("127.0.0.1", process.port)
+        uploads = [stack.enter_context(socket.create_connection(address, TIMEOUT_S)) for _ in range(32)]
+        # All but the last byte, so that they stay in flight for as long as the test wants.
+        for upload in uploads:
+            upload.sendall(head + gray_jpeg[:-1])
         while "autochrome_in_flight 32.0" not in client.get("/metrics").text:
-            assert not any(post.done() for post in posts)
+            pass
         process.popen.send_signal(SIGTERM)
         process.wait_until_draining()
         assert client.get("/livez").status_code == 200
@@ -103,8 +107,10 @@ def test_sigterm_answers_everything_in_flight_and_exits_0(start: Start, gray_jpe
         assert refused.status_code == 422
         assert "connection" not in refused.headers
         # Routers may not have noticed yet, so a newcomer is still taken in.
-        posts.append(pool.submit(client.post, "/colorize", content=gray_jpeg))
-        assert [post.result(TIMEOUT_S).status_code for post in posts] == [200] * 33
+        assert client.post("/colorize", content=gray_jpeg).status_code == 200
+        for upload in uploads:
+            upload.sendall(gray_jpeg[-1:])
+        assert [upload.recv(12) for upload in uploads] == [b"HTTP/1.1 200"] * 32
     process.popen.send_signal(SIGTERM)  # a second one ends the drain delay
     assert process.end() == 0, process.log.read_text()
 
@@ -148,6 +154,26 @@ def test_ctrl_c_does_not_wait_for_routers(start: Start) -> None:
     assert process.end() == 0, process.log.read_text()
 
 
+def last_message(process: Process) -> str:
+    """Of the log, which operators look at first; nothing else in it may be a traceback."""
+    log = process.log.read_text()
+    assert "Traceback" not in log
+    message = json.loads(log.splitlines()[-1])["message"]
+    assert isinstance(message, str)
+    return message
+
+
+def test_a_taken_port_is_told_before_anything_is_loaded(start: Start) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        process = start(port=port)
+        assert process.end() == 3
+    assert last_message(process) == f"cannot listen on 127.0.0.1:{port}: Address already in use"
+    assert len(process.log.read_text().splitlines()) == 1
+
+
 def test_a_corrupt_model_stops_start_up_and_is_named(
     start: Start, tmp_path: Path, mobilenet_colorizer: Colorizer
 ) -> None:
@@ -156,20 +182,21 @@ def test_a_corrupt_model_stops_start_up_and_is_named(
     file.write_bytes(file.read_bytes()[:-100])
     process = start(model_store=tmp_path)
     assert process.end() == 3
-    assert f"{file}: " in process.log.read_text()
+    assert f"start-up failed: {file}: " in last_message(process)
 
 
 def test_an_empty_model_store_stops_start_up(start: Start, tmp_path: Path) -> None:
     process = start(model_store=tmp_path)
     assert process.end() == 3
-    assert "no weights for mobilenet_v2" in process.log.read_text()
+    assert "start-up failed: no weights for mobilenet_v2" in last_message(process)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_stops_start_up(start: Start) -> None:
     process = start(device="cuda")
     assert process.end() == 3
-    assert "AUTOCHROME_DEVICE is cuda, but torch finds no GPU; use auto or cpu" in process.log.read_text()
+    cause = "AUTOCHROME_DEVICE is cuda, but torch finds no GPU; use auto or cpu"
+    assert last_message(process) == f"start-up failed: {cause}"
 
 
 @pytest.mark.parametrize(
@@ -184,10 +211,18 @@ def test_a_bad_setting_is_named(
     assert f"error in the settings: AUTOCHROME_{name.upper()}: " in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("argument", "status"), [("--help", 0), ("--port", 2)])
+@pytest.mark.parametrize(("argument", "status"), [("--help", 0), ("--version", 0), ("--port", 2)])
 def test_arguments_never_start_a_server(argument: str, status: int, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main([argument])
     assert left.value.code == status
     output = capsys.readouterr()
-    assert "usage: python -m service" in output.out + output.err
+    said = output.out + output.err
+    assert said == f"autochrome {version('autochrome')}\n" if argument == "--version" else "usage: python -m" in said
+
+
+def test_help_has_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    output = capsys.readouterr().out
+    assert all(f"AUTOCHROME_{name.upper()}=" in output for name in Settings.model_fields)

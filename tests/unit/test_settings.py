@@ -1,11 +1,14 @@
+import re
 from typing import get_args
 
 import pytest
 from pydantic import ValidationError
 
+from service.cores import count_cores
 from service.engine.choice import BackboneChoice
+from service.imaging.codec import BYTES_PER_PIXEL
 from service.network.backbones import BackboneName
-from service.settings import Backbone, Choice, Settings
+from service.settings import MAX_BYTES_PER_PIXEL, Backbone, Choice, Settings, describe_settings
 
 
 def test_defaults_serve_both_backbones_on_this_machine_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,7 +56,7 @@ def test_settings_engine_and_network_know_the_same_backbones() -> None:
         ("request_timeout_s", "inf", "finite number"),
         ("max_batch_size", "0", "greater than or equal to 1"),
         ("max_pixels", "89478486", "less than or equal to"),
-        ("max_pixels_held", "49999999", "max_pixels_held 49999999 is less than max_pixels 50000000"),
+        ("max_bytes_held", "1000000000", "max_bytes_held 1000000000 is less than the 1217108864 that the largest"),
     ],
 )
 def test_values_that_cannot_work_are_refused(name: str, value: str, message: str) -> None:
@@ -62,5 +65,40 @@ def test_values_that_cannot_work_are_refused(name: str, value: str, message: str
 
 
 def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOCHROME_LANES", "")
+    assert Settings().lanes == count_cores()
+
+
+def test_an_empty_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes from a Secret that went wrong, and would let everybody in."""
     monkeypatch.setenv("AUTOCHROME_API_KEY", "")
-    assert Settings().api_key is None
+    with pytest.raises(ValidationError, match="AUTOCHROME_API_KEY is empty"):
+        Settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "message"),
+    [
+        ("AUTOCHROME_MAX_PIXLES", "there is no setting AUTOCHROME_MAX_PIXLES; did you mean AUTOCHROME_MAX_PIXELS?"),
+        ("AUTOCHROME_CODEC_THREADS", "there is no setting AUTOCHROME_CODEC_THREADS"),
+        ("autochrome_prot", "did you mean AUTOCHROME_PORT?"),
+    ],
+)
+def test_a_misspelt_variable_is_refused_with_the_nearest_name(
+    variable: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "1")
+    with pytest.raises(ValidationError, match=re.escape(message)):
+        Settings()
+
+
+def test_the_largest_photograph_is_what_the_codec_says() -> None:
+    assert max(BYTES_PER_PIXEL.values()) == MAX_BYTES_PER_PIXEL
+
+
+def test_all_settings_are_described_with_their_defaults() -> None:
+    lines = describe_settings().splitlines()
+    assert "  AUTOCHROME_PORT=8000" in lines
+    assert "  AUTOCHROME_BACKBONES=mobilenet_v2,resnet101" in lines
+    assert "  AUTOCHROME_API_KEY=" in lines
+    assert len(lines) == 1 + len(Settings.model_fields)

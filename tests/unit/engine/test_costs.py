@@ -44,6 +44,28 @@ def test_a_limit_makes_more_batches_of_the_same_work(costs: BatchCosts) -> None:
     assert costs.predict("left", 1) == pytest.approx(1.2)
 
 
+@pytest.mark.parametrize(
+    ("seconds", "size"),
+    [({1: 1.0, 2: 2.5}, 1), ({1: 1.0, 2: 1.5, 4: 2.0}, 4), ({1: 1.0, 2: 1.5, 4: 4.0}, 2), ({1: 1.0, 2: 2.0}, 1)],
+)
+def test_the_cheapest_size_takes_the_least_time_a_photograph(seconds: dict[int, float], size: int) -> None:
+    assert BatchCosts({"left": seconds}).cheapest("left") == size
+
+
+def test_the_choice_follows_what_is_measured(costs: BatchCosts) -> None:
+    assert costs.cheapest("left") == costs.largest("left") == 4
+    for _ in range(20):
+        costs.observe("left", 4, 8.0)
+    assert costs.cheapest("left") == 2
+    costs.limit("left", 1)
+    assert costs.cheapest("left") == costs.largest("left") == 1
+
+
+def test_what_was_measured_can_be_told(costs: BatchCosts) -> None:
+    costs.limit("left", 2)
+    assert costs.measured("left") == {1: 1.0, 2: 1.5}
+
+
 def test_a_limit_below_all_sizes_leaves_the_smallest() -> None:
     costs = BatchCosts({"left": {2: 1.0, 4: 2.0}})
     costs.limit("left", 1)

@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,28 @@ def test_hints_are_those_of_the_colorizer_in_every_batch_size(second_colorizer: 
     answer = compiled.predict(batch, hints)
     assert (answer - second_colorizer.predict(batch, hints)).abs().max() < ROUNDING
     assert (answer - compiled.predict(batch)).abs().amax(dim=(1, 2, 3)).gt(0.1).tolist() == [True] * 3 + [False] * 2
+
+
+def test_it_can_be_prepared_for_larger_batches_and_more_threads(mobilenet_colorizer: Colorizer) -> None:
+    compiled = CompiledColorizer(mobilenet_colorizer, "float32", cores=2)
+    batch = lightness(5)
+    expected = compiled.predict(batch)
+    compiled.prepare(1, 1, at_once=3)
+    compiled.prepare(4, 1)
+    assert set(compiled.prepared) == {(1, 2), (1, 1), (4, 1)}
+    assert (compiled.predict(batch, cores=1) - expected).abs().max() < ROUNDING
+    barrier = threading.Barrier(3)
+
+    def predict(one: Tensor) -> Tensor:
+        barrier.wait(20)
+        return torch.stack([compiled.predict(one[None], cores=1) for _ in range(5)])
+
+    with ThreadPoolExecutor(3) as pool:
+        for answers, one in zip(pool.map(predict, batch[:3]), expected, strict=False):
+            assert (answers - one).abs().max() < ROUNDING
+    compiled.forget(4, 1)
+    compiled.seal()
+    assert (compiled.predict(batch, cores=1) - expected).abs().max() < ROUNDING
 
 
 def test_hints_for_a_network_that_takes_none_are_an_error(mobilenet_colorizer: Colorizer) -> None:
@@ -170,8 +194,8 @@ for name in BackboneName:
     compiled = CompiledColorizer(colorizer)
     kernels = {
         str(operation.get_rt_info()["primitiveType"].astype(str))
-        for part in compiled._parts.values()
-        for request in part
+        for requests in compiled._requests.values()
+        for request in requests[0]
         for operation in request.get_compiled_model().get_runtime_model().get_ordered_ops()
     }
     error = (compiled.predict(batch) - colorizer.predict(batch)).abs().max().item()
