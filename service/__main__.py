@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 class StartUp:
-    """The application, whose start-up may fail: with a line that says why and no traceback, where the reason is known."""
+    """The application; where its start-up fails for a known reason, a line says so, without a traceback."""
 
     def __init__(self, app: FastAPI) -> None:
         self._app = app

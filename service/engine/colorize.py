@@ -162,10 +162,9 @@ class Engine:
         try:
             lease.hold(count)
         except MemoryFullError as error:
-            # When so much of the work has been done that it would fit.
-            wait = self._admission.predicted_wait_s(place) * min(
-                1.0, (error.wanted - error.free) / max(1, self.memory.held)
-            )
+            # When so large a share of the work has been done that it would fit.
+            share = min(1.0, (error.wanted - error.free) / max(1, self.memory.held))
+            wait = share * self._admission.predicted_wait_s(place)
             raise MemoryFullError(error.wanted, error.free, max(1, math.ceil(wait))) from None
 
     def _read(self, data: bytes, pixels: int) -> tuple[Photograph, Tensor]:

@@ -24,6 +24,9 @@ _XR, _YR, _ZR, _XG, _YG, _ZG, _XB, _YB, _ZB = (_f(value) for value in color.RELA
 # is a thirtieth of an 8-bit level. Above, the published matrix puts white's blue at 1.00008, and white must be inside.
 _DARKEST, _BRIGHTEST = _f(-1e-5), _f(1 + 1e-4)
 
+_ABSURD = _f(1e6)
+"""Of a*/500 and b*/200: no colour is near it, and its cube is still a number."""
+
 # Each step halves the interval of the chroma's scale: 2⁻¹⁰ of the largest chroma in sRGB, 134, is 0.13, a fraction of
 # what one 8-bit level makes.
 _BISECTIONS = 10
@@ -67,7 +70,8 @@ def paint(
 
     `lightness` is L* (H, W); `ab` the chroma (2, h, W), as wide as the photograph; that of row y is the sum of the rows
     from `first[y]` on, times `weights[y]`. Colours outside the gamut shrink towards grey of the same L* and hue:
-    clipping the channels instead would change lightness, by up to 8 L*, and hue.
+    clipping the channels instead would change lightness, by up to 8 L*, and hue. Chroma that is no number, or beyond all
+    bounds, counts as none, and lightness that is no number as black.
     """
     _paint(lightness, ab, first, weights, _COMPANDED, rgb)
 
@@ -128,7 +132,10 @@ def _inside(rgb: tuple[np.float32, np.float32, np.float32]) -> bool:
 
 @njit(nogil=True, inline="always")
 def _step(linear: np.float32) -> np.int32:
-    return np.int32(min(max(linear, _f(0)), _f(1)) * _f(_LEVELS) + _f(0.5))
+    """The place in a table; 0 for what is not a number, whose cast could be any place in memory."""
+    if not linear > 0:
+        return np.int32(0)
+    return np.int32(min(linear, _f(1)) * _f(_LEVELS) + _f(0.5))
 
 
 @njit(
@@ -158,6 +165,8 @@ def _paint(
         for x in range(width):
             fy = (lightness[y, x] + _f(16)) * _f(1 / 116)
             a, b = row_a[x] * _f(1 / 500), row_b[x] * _f(1 / 200)
+            if not (abs(a) < _ABSURD and abs(b) < _ABSURD):  # not a number is below nothing
+                a, b = _f(0), _f(0)
             linear = _linear(fy, a, b)
             if not _inside(linear):
                 # Grey itself is always inside: the lower end of the interval stays there.

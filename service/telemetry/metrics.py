@@ -54,7 +54,7 @@ class Metrics:
         )
         self.chosen_batch_size = Gauge(
             "autochrome_chosen_batch_size",
-            "Photographs the network is given at once while they queue: what takes the least time for each, as measured.",
+            "Photographs the network is given at once while they queue: what takes the least time for each here.",
             ["backbone"],
             registry=registry,
         )

@@ -162,9 +162,7 @@ def test_a_photograph_alone_gets_the_cores_that_take_the_least_time(
     assert set(colorizer.prepared) == {(1, 1), (1, 4)}
 
 
-def test_on_one_core_batches_are_timed_with_all_lanes_at_work(
-    mobilenet_colorizer: Colorizer, stopwatch: Stopwatch
-) -> None:
+def test_one_core_is_timed_with_all_lanes_at_work(mobilenet_colorizer: Colorizer, stopwatch: Stopwatch) -> None:
     stopwatch.seconds = {(1, 1): 1.0, (2, 1): 9.0, (1, 2): 0.6}
     warm_up(mobilenet_colorizer, lanes=2, max_batch_size=2)
     once = 1 + 3  # prepared, then timed three times

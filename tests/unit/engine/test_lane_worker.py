@@ -82,7 +82,7 @@ def make(metrics: Metrics) -> Iterator[Make]:
         lanes: int = 2, seconds: dict[int, float] | None = None, alone: float = 1.0, max_batch_size: int = 4
     ) -> Service:
         one, many = (
-            BatchCosts({key: costs for key in ("left", "right")}) for costs in (seconds or {1: 10.0}, {1: alone})
+            BatchCosts(dict.fromkeys(("left", "right"), costs)) for costs in (seconds or {1: 10.0}, {1: alone})
         )
         batcher: MicroBatcher[str, str] = MicroBatcher(["left", "right"], max_batch_size, max_wait_s=0)
         service = Service(batcher, Lanes(lanes), Cores(), None)  # type: ignore[arg-type]

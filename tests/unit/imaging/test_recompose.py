@@ -1,11 +1,16 @@
 """The photograph's lightness survives whatever the network says, and no channel is clipped to get there."""
 
+import gc
+import weakref
+from collections.abc import Callable
+from concurrent.futures import Future
+
 import pytest
 import torch
 from torch import Tensor
 
 from service.imaging.color import gray_to_lightness, lab_to_linear_rgb, rgb_to_lab, srgb_encode
-from service.imaging.recompose import recompose
+from service.imaging.recompose import Helpers, recompose
 
 
 def to_lab(rgb: Tensor) -> Tensor:
@@ -101,3 +106,57 @@ def test_any_shape_is_coloured(height: int, width: int) -> None:
     assert rgb.shape == (height, width, 3)
     assert rgb.dtype == torch.uint8
     assert (rgb[..., 0] > rgb[..., 2]).all()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), 1e30])
+@pytest.mark.parametrize("part", ["lightness", "chroma", "saturation"])
+def test_what_is_no_number_gives_a_defined_picture(part: str, value: float) -> None:
+    """Cast to an integer it could be any place in memory."""
+    lightness, ab, saturation = torch.full((64, 64), 60.0), torch.full((2, 8, 8), 10.0), 1.0
+    expected = recompose(lightness, ab, 1.0)
+    if part == "lightness":
+        lightness[10:20, 10:20] = value
+    elif part == "chroma":
+        ab[:, 3:5, 3:5] = value
+    else:
+        saturation = value
+    rgb = recompose(lightness, ab, saturation)
+    assert torch.equal(rgb, recompose(lightness, ab, saturation))
+    if part == "lightness":
+        assert rgb[10:20, 10:20].float().std(dim=(0, 1)).max() == 0
+        assert torch.equal(rgb[30:], expected[30:])
+    elif part == "chroma":
+        assert torch.equal(rgb[:8, :8], expected[:8, :8])
+        assert rgb[32, 32].unique().numel() == 1  # grey
+    else:
+        assert (rgb == rgb[..., :1]).all()
+
+
+class Helping:
+    """Helpers that come when the test says so."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Callable[[], None]] = []
+        self.futures: list[Future[None]] = []
+
+    def submit(self, run: Callable[[], None]) -> "Future[None]":
+        self.jobs.append(run)
+        self.futures.append(Future())
+        return self.futures[-1]
+
+
+def test_helpers_that_do_not_come_are_not_waited_for_and_keep_nothing_alive(noise: tuple[Tensor, Tensor]) -> None:
+    lightness, ab = (part.repeat(1, 4, 4) if part.ndim == 3 else part.repeat(4, 4) for part in noise)
+    helping = Helping()
+    rgb = recompose(lightness, ab, 1.0, Helpers(3, helping.submit))
+    assert torch.equal(rgb, recompose(lightness, ab, 1.0))
+    assert len(helping.jobs) == 3
+    assert all(future.cancelled() for future in helping.futures)
+    gone = weakref.ref(rgb.untyped_storage())
+    painted = [closure for job in helping.jobs for closure in job.__closure__ or ()]
+    assert painted
+    del rgb
+    gc.collect()
+    assert gone() is None
+    for job in helping.jobs:  # a late one finds nothing to do
+        job()
