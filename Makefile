@@ -4,16 +4,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: serve test lint deploy-tools deploy-check image-check train evaluate bench gpu-check clean
+.PHONY: serve test test-lowest lint deploy-tools deploy-check image-check train evaluate bench gpu-check clean
 .DELETE_ON_ERROR:
 
 serve: $(VENV)/.serve
 	$(BIN)/python -m service
 
-# Training has a process of its own: beside all that the service's tests loaded, one of its tests crashed once.
 test: $(VENV)/.develop
-	$(BIN)/python -m pytest --ignore tests/unit/training $(PYTEST)
-	$(BIN)/python -m pytest tests/unit/training $(PYTEST)
+	$(BIN)/python -m pytest $(PYTEST)
+
+# The lowest versions that pyproject.toml permits, in an environment of their own: some ten minutes.
+LOWEST := .venv-lowest
+test-lowest:
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check --constraint tests/lowest.txt --editable '.[train,dev]'
+	$(LOWEST)/bin/python -m pytest $(PYTEST)
 
 lint: $(VENV)/.develop
 	$(BIN)/ruff check .
@@ -77,7 +82,7 @@ gpu-check: $(VENV)/.develop
 	$(BIN)/python -m benchmarks.gpu --store $(STORE) $(if $(PHOTOS),--photos $(PHOTOS))
 
 clean:
-	rm -rf $(VENV) $(BENCH) $(TOOLS)
+	rm -rf $(VENV) $(BENCH) $(LOWEST) $(TOOLS)
 
 $(VENV)/.serve: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

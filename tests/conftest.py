@@ -17,6 +17,11 @@ from service.network.chroma import ChromaMap
 from service.network.colorizer import Colorizer, ColorizerConfig
 from service.settings import Settings
 from tests.pictures import to_bytes
+from tests.randomness import RANDOM_SEED
+
+
+def pytest_report_header() -> str:
+    return f"random cases: TEST_SEED={RANDOM_SEED} repeats them"
 
 
 @pytest.fixture(scope="session")

@@ -70,8 +70,8 @@ def paint(
 
     `lightness` is L* (H, W); `ab` the chroma (2, h, W), as wide as the photograph; that of row y is the sum of the rows
     from `first[y]` on, times `weights[y]`. Colours outside the gamut shrink towards grey of the same L* and hue:
-    clipping the channels instead would change lightness, by up to 8 L*, and hue. Chroma that is no number, or beyond all
-    bounds, counts as none, and lightness that is no number as black.
+    clipping the channels instead would change lightness, by up to 8 L*, and hue. Chroma that is no number, or beyond
+    all bounds, counts as none, and lightness that is no number as black.
     """
     _paint(lightness, ab, first, weights, _COMPANDED, rgb)
 

@@ -215,7 +215,7 @@ class Run:
             self.averaged().load_state_dict(self.best_weights)
 
     def averaged(self) -> Colorizer:
-        """The network with its averaged weights: what is worth keeping."""
+        """The network with its averaged weights, on the device it is trained on: what is worth keeping."""
         return cast(Colorizer, self.ema.module)
 
     def save(self, file: Path) -> None:

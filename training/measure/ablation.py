@@ -53,7 +53,8 @@ def ablate(
     colorizers = {"start": start.colorizer}
     for name in recipes:
         recipe, row = Recipe.load(name, photographs), Path(name).stem
-        colorizers[row] = fit(start.config.network.backbone, photos, recipe, out / row, initial=initial).averaged()
+        run = fit(start.config.network.backbone, photos, recipe, out / row, initial=initial)
+        colorizers[row] = run.averaged().cpu()  # where all measuring is done, whatever it was trained on
     validation_set = open_photos(validation)
     return evaluate(
         {row: _vivid(row, colorizer.eval(), validation_set) for row, colorizer in colorizers.items()},
@@ -75,7 +76,7 @@ def load_networks(folders: Sequence[Path]) -> dict[str, Colorizer]:
         if name in networks:
             raise NoModelsError(f"two folders are named {name}: their rows could not be told apart")
         run = folder / CHECKPOINT_FILE
-        networks[name] = Run.load(run).averaged().eval() if run.exists() else Checkpoint.load(folder).colorizer
+        networks[name] = Run.load(run).averaged().cpu().eval() if run.exists() else Checkpoint.load(folder).colorizer
     return networks
 
 

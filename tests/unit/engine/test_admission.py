@@ -102,7 +102,7 @@ def test_before_anything_was_measured_the_codec_costs_nothing(house: House) -> N
 
 
 def test_one_does_not_wait_for_itself(house: House) -> None:
-    first, second = house.put(AT_NETWORK, 2, ["right"])
+    _, second = house.put(AT_NETWORK, 2, ["right"])
     assert house.admission.predicted_wait_s(second) == pytest.approx(3 / 2)
     assert house.wait_s == pytest.approx(6 / 2)
     house.empty()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from prometheus_client import CollectorRegistry
@@ -24,6 +24,7 @@ from service.engine.costs import BatchCosts
 from service.engine.errors import ClosedError, EngineError, InferenceError, WorkerDeadError
 from service.engine.worker import DeviceWorker
 from service.telemetry.metrics import Metrics
+from tests.randomness import RANDOM_SEED
 from tests.unit.engine.gated_device import TIMEOUT_S
 from tests.unit.engine.queueing import AwaitedBatcher
 
@@ -357,6 +358,8 @@ class Machine(RuleBasedStateMachine):
 
 
 class TestBatcher(Machine.TestCase):  # type: ignore[misc, valid-type]
+    """The same cases in every run."""
+
     settings = settings(
         max_examples=400,
         stateful_step_count=40,
@@ -366,3 +369,10 @@ class TestBatcher(Machine.TestCase):  # type: ignore[misc, valid-type]
         phases=[Phase.generate, Phase.shrink],
         suppress_health_check=list(HealthCheck),
     )
+
+
+@seed(RANDOM_SEED)
+class TestBatcherAtRandom(Machine.TestCase):  # type: ignore[misc, valid-type]
+    """Other cases in every run; the report's header says how to repeat them."""
+
+    settings = settings(TestBatcher.settings, max_examples=200, derandomize=False)

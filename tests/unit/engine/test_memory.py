@@ -51,9 +51,13 @@ def test_the_last_who_leaves_gives_it_back(budget: MemoryBudget) -> None:
 
 
 def test_an_error_gives_it_back(budget: MemoryBudget) -> None:
-    with pytest.raises(ZeroDivisionError), budget.lease() as lease:
-        lease.hold(50)
-        1 / 0  # noqa: B018
+    def fail() -> None:
+        with budget.lease() as lease:
+            lease.hold(50)
+            raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        fail()
     assert budget.held == 0
 
 
