@@ -1,8 +1,8 @@
 """A picture of who works on what: `python -m benchmarks.trace --out trace.png`.
 
-Sixteen requests come at the same moment, over HTTP, to a service in this process. Time goes to the right, there is a row
-for each thread that works for photographs, a colour for each request, and a shade for each stage: decoding, the network,
-painting and encoding.
+Sixteen requests come at the same moment, over HTTP, to a service in this process. Time goes to the right, there is a
+row for each thread that works for photographs, a colour for each request, and a shade for each stage: decoding, the
+network, painting and encoding.
 """
 
 import argparse
@@ -48,52 +48,58 @@ class Recorder:
 
     def __init__(self, bodies: list[bytes]) -> None:
         self.spans: list[Span] = []
-        self._by_size = {len(body): number for number, body in enumerate(bodies)}
-        self._by_canvas: dict[float, int] = {}
-        self._current = threading.local()
-        for name, stage in (("decode", "decode"), ("reduce", "decode"), ("recompose", "paint"), ("encode", "encode")):
-            setattr(colorize, name, self._watched(stage, getattr(colorize, name)))
-        self._predict = CompiledColorizer.predict
-        CompiledColorizer.predict = self._watched_predict()  # type: ignore[method-assign]
+        self._requests: dict[object, int] = {len(body): number for number, body in enumerate(bodies)}
+        self._here = threading.local()
+        engine: Any = colorize
+        engine.decode = self._timed("decode", engine.decode, lambda args, _: self._requests[len(args[0])])
+        engine.reduce = self._timed("decode", engine.reduce, self._remember)
+        engine.encode = self._timed("encode", engine.encode, lambda *_: self._here.request)
+        painting: Any = engine.Painting
+        painting.__init__ = self._timed("paint", painting.__init__, self._remember_painting)
+        painting.paint = self._timed("paint", painting.paint, lambda args, _: self._requests[id(args[0])])
+        compiled: Any = CompiledColorizer
+        self._predict = compiled.predict
+        compiled.predict = lambda *args: self._timed_batch(*args)
 
-    def _watched(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def watched(*args: Any, **kwargs: Any) -> Any:
+    def _timed(
+        self, stage: str, function: Callable[..., Any], request: Callable[[tuple[Any, ...], Any], int]
+    ) -> Callable[..., Any]:
+        def timed(*args: Any) -> Any:
             begin = time.monotonic()
-            result = function(*args, **kwargs)
+            result = function(*args)
             end = time.monotonic()
-            match function.__name__:
-                case "decode":
-                    self._current.request = self._by_size[len(args[0])]
-                case "reduce":
-                    self._by_canvas[float(result.sum())] = self._current.request
-                    self._by_canvas[id(args[0])] = self._current.request
-                case "recompose":
-                    self._current.request = self._by_canvas[id(args[0])]
-            self.spans.append(Span(threading.get_ident(), stage, self._current.request, begin, end))
+            self._here.request = request(args, result)
+            self.spans.append(Span(threading.get_ident(), stage, self._here.request, begin, end))
             return result
 
-        return watched
+        return timed
 
-    def _watched_predict(self) -> Callable[..., Tensor]:
-        def predict(colorizer: CompiledColorizer, lightness: Tensor, *args: Any) -> Tensor:
-            begin = time.monotonic()
-            ab = self._predict(colorizer, lightness, *args)
-            end = time.monotonic()
-            requests = [self._by_canvas[float(canvas.sum())] for canvas in lightness if float(canvas.sum()) in self._by_canvas]
-            for i, request in enumerate(requests):  # of a batch each gets its share
-                share = (end - begin) / len(requests)
-                self.spans.append(
-                    Span(threading.get_ident(), "network", request, begin + i * share, begin + (i + 1) * share)
-                )
-            return ab
+    def _remember(self, args: tuple[Any, ...], canvas: Tensor) -> int:
+        request: int = self._here.request
+        self._requests[float(canvas.sum())] = self._requests[id(args[0])] = request
+        return request
 
-        return predict
+    def _remember_painting(self, args: tuple[Any, ...], _: object) -> int:
+        self._requests[id(args[0])] = self._requests[id(args[1])]
+        return self._requests[id(args[0])]
+
+    def _timed_batch(self, colorizer: CompiledColorizer, lightness: Tensor, *args: Any) -> Tensor:
+        begin = time.monotonic()
+        ab: Tensor = self._predict(colorizer, lightness, *args)
+        share = (time.monotonic() - begin) / len(lightness)  # each gets its part of the batch's time
+        for i, canvas in enumerate(lightness):
+            request = self._requests[float(canvas.sum())]
+            span = begin + i * share, begin + (i + 1) * share
+            self.spans.append(Span(threading.get_ident(), "network", request, *span))
+        return ab
 
 
 def draw(spans: list[Span], title: str, out: Path) -> None:
     """The picture."""
     first = min(span.begin for span in spans)
-    threads = sorted({span.thread for span in spans}, key=lambda thread: min(s.begin for s in spans if s.thread == thread))
+    threads = sorted(
+        {span.thread for span in spans}, key=lambda thread: min(s.begin for s in spans if s.thread == thread)
+    )
     figure, axes = plt.subplots(figsize=(11, 0.7 + 0.5 * len(threads)))
     colors = plt.get_cmap("tab20")
     for span in spans:

@@ -192,7 +192,7 @@ def _observe(
     for name, model in models.items():
         metrics.chosen_batch_size.labels(name).set_function(partial(costs.cheapest, name))
         metrics.queue_depth.labels(name).set_function(partial(_depth, batcher, lanes, name))
-        metrics.queue_oldest_seconds.labels(name).set_function(partial(_oldest_wait_s, batcher, lanes, name))
+        metrics.queue_oldest_seconds.labels(name).set_function(partial(_oldest_wait_s, batcher, admission, name))
         # Autoscalers and alerts ask for these before the first batch, too.
         metrics.batch_seconds.labels(name)
         metrics.batches.labels(name, "ok")
@@ -201,12 +201,12 @@ def _observe(
 
 
 def _depth(batcher: MicroBatcher[Any, Any], lanes: Lanes, name: str) -> int:
-    return batcher.depth(name) + len(lanes.newcomers(name))
+    return batcher.depth(name) + lanes.newcomers(name)
 
 
-def _oldest_wait_s(batcher: MicroBatcher[Any, Any], lanes: Lanes, name: str) -> float:
-    newcomer = next(iter(lanes.newcomers(name)), None)
-    return max(batcher.oldest_wait_s(name), 0.0 if newcomer is None else batcher.clock() - newcomer)
+def _oldest_wait_s(batcher: MicroBatcher[Any, Any], admission: Admission, name: str) -> float:
+    arrived = admission.oldest_arrival(name)
+    return max(batcher.oldest_wait_s(name), 0.0 if arrived is None else batcher.clock() - arrived)
 
 
 def _statuses(

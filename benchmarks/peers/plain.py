@@ -1,8 +1,8 @@
 """A plain FastAPI route without a queue: what one writes first, and what every batching server must beat.
 
-Starlette's thread pool runs the whole line for one photograph in each of its threads. The benchmark tries every setting
-of `PLAIN_SETTINGS` on the machine at hand and takes the one with the largest throughput: a network on all cores behind a
-lock, or one on a single core for each thread.
+Starlette's thread pool runs the whole line for one photograph in each of its threads. The benchmark tries every
+setting of `PLAIN_SETTINGS` on the machine at hand and takes the one with the largest throughput: a network on all cores
+behind a lock, or one on a single core for each thread.
 """
 
 import sys

@@ -27,6 +27,9 @@ class Place:
     """A photograph under way, as its lane says."""
 
     keys: Collection[str]
+    arrived: float
+    order: float
+    """Where it comes in the order of all work: the smaller the earlier."""
     stage: Stage = Stage.DECODING
     pixels: int | None = None
     """None: its header has not been read yet."""
@@ -79,10 +82,16 @@ class Admission:
             return (codec_s + network_s) / self._lanes
         return max(codec_s / self._lanes, network_s)
 
+    def oldest_arrival(self, key: str) -> float | None:
+        """When the oldest photograph for a queue came that has not been decoded; None: there is none."""
+        with self._lock:
+            waiting = [place.arrived for place in self._places if place.stage is Stage.DECODING and key in place.keys]
+        return min(waiting, default=None)
+
     @contextmanager
-    def inside(self, keys: Collection[str]) -> Iterator[Place]:
+    def inside(self, keys: Collection[str], arrived: float = 0.0) -> Iterator[Place]:
         """For as long as a photograph for the queues `keys` is under way."""
-        place = Place(keys)
+        place = Place(keys, arrived, arrived)
         with self._lock:
             self._places.add(place)
         try:
@@ -90,6 +99,16 @@ class Admission:
         finally:
             with self._lock:
                 self._places.remove(place)
+
+    def rank(self, place: Place, pixels: int) -> None:
+        """Gives a photograph whose size is known its place in the order: when it would be done if it were alone.
+
+        So a small one need not wait for a large one that came just before, and a large one is overtaken only by those
+        that come while it could have been worked on (the earliest due date rule; Jackson 1955).
+        """
+        place.pixels = pixels
+        with self._lock:
+            place.order += pixels * sum(self._pixel_s.values())
 
     def observe(self, stage: Stage, pixels: int, seconds: float) -> None:
         """Learns from a photograph on which a lane worked for so long in a stage, whatever came of it."""

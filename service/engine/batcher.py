@@ -39,11 +39,11 @@ class Ticket(Generic[Item, Result]):
         self,
         keys: Collection[str],
         item: Item,
-        arrived: float,
+        order: float,
         queued: float,
         settle: Settle[Result],
     ) -> None:
-        self.entries = [Entry(self, key, item, arrived, queued) for key in keys]
+        self.entries = [Entry(self, key, item, order, queued) for key in keys]
         self._settle = settle
         self._lock = threading.Lock()
         self.settled = False
@@ -75,8 +75,8 @@ class Entry(Generic[Item, Result]):
     ticket: Ticket[Item, Result]
     key: str
     item: Item
-    arrived: float
-    """When its request came: by this it has its turn."""
+    order: float
+    """Where its request comes in the order: the smaller the earlier."""
     queued: float
     started: float = 0.0
     answer: Answer[Result] | None = None
@@ -97,7 +97,7 @@ class Entry(Generic[Item, Result]):
 
 
 class MicroBatcher(Generic[Item, Result]):
-    """One queue per key, oldest head first."""
+    """One queue per key; the first head in the order goes first."""
 
     def __init__(
         self,
@@ -128,23 +128,23 @@ class MicroBatcher(Generic[Item, Result]):
         keys: Collection[str],
         item: Item,
         settle: Settle[Result],
-        arrived: float | None = None,
+        order: float | None = None,
     ) -> Callable[[], bool]:
         """Queues an item under every key, or under none.
 
         `settle` is called once, from any thread, with what came of it: all answers, in the keys' order, or the first
         error.
 
-        `arrived`: when the request came, by which it has its turn; None: now. What is returned withdraws it, and tells
-        whether it did: if so, `settle` is not called. Errors are InferenceError, the network failed on this item, or
-        WorkerDeadError.
+        `order`: the smaller the earlier it has its turn; None: as the time is now. What is returned withdraws it, and
+        tells whether it did: if so, `settle` is not called. Errors are InferenceError, the network failed on this item,
+        or WorkerDeadError.
 
         Raises:
             KeyError: No such queue.
             ClosedError, WorkerDeadError: The batcher is closed, or the device has died.
         """
         now = self.clock()
-        ticket = Ticket(keys, item, now if arrived is None else arrived, now, settle)
+        ticket = Ticket(keys, item, now if order is None else order, now, settle)
         with self._changed:
             queues = [self._queues[key] for key in keys]
             self._check_open()
@@ -243,7 +243,7 @@ class MicroBatcher(Generic[Item, Result]):
 
     def _oldest_head(self) -> Entry[Item, Result] | None:
         heads = (self._head(queue) for queue in self._queues.values())
-        return min((head for head in heads if head is not None), key=lambda entry: entry.arrived, default=None)
+        return min((head for head in heads if head is not None), key=lambda entry: entry.order, default=None)
 
     def _head(self, queue: deque[Entry[Item, Result]]) -> Entry[Item, Result] | None:
         while queue and queue[0].abandoned:
@@ -270,7 +270,7 @@ class MicroBatcher(Generic[Item, Result]):
 
 def _insert(queue: deque[Entry[Item, Result]], entry: Entry[Item, Result]) -> None:
     place = len(queue)
-    while place and queue[place - 1].arrived > entry.arrived:
+    while place and queue[place - 1].order > entry.order:
         place -= 1
     queue.insert(place, entry)
 

@@ -1,7 +1,8 @@
 """The cores as lanes: one worker thread for each, and one order for all work.
 
-The oldest request goes first, whatever its next step is. So what is nearly done is finished before newcomers begin, and
-a photograph mostly stays on one core: the lane that has done one step of the oldest request finds its next at the head.
+The request that comes first in the order does so whatever its next step is. So what is nearly done is finished before
+newcomers begin, and a photograph mostly stays on one core: the lane that has done one step of the first request finds
+its next step at the head.
 """
 
 import heapq
@@ -29,7 +30,7 @@ _NICENESS = 10
 @dataclass(order=True, slots=True)
 class _Work:
     later: bool
-    arrived: float
+    order: float
     number: int
     run: Callable[[], None] = field(compare=False)
     newcomer_to: Collection[str] = field(compare=False)
@@ -57,15 +58,15 @@ class Lanes:
             thread.start()
 
     def post(
-        self, arrived: float, run: Callable[[], None], newcomer_to: Collection[str] = (), at_once: bool = False
+        self, order: float, run: Callable[[], None], newcomer_to: Collection[str] = (), at_once: bool = False
     ) -> Callable[[], bool]:
-        """Has work done in the order of arrival; work that raises ends its lane.
+        """Has work done, the smallest `order` first; work that raises ends its lane.
 
         `newcomer_to`: the queues where its request will wait for a network; see `take_newcomer`. `at_once`: before all
         that is not. What is returned withdraws the work, and tells whether it did: else it has begun.
         """
         with self._changed:
-            work = _Work(not at_once, arrived, next(self._numbers), run, newcomer_to)
+            work = _Work(not at_once, order, next(self._numbers), run, newcomer_to)
             if not self._waiting and not self._working:
                 self._last_progress = self._clock()  # from here on there is something to do
             heapq.heappush(self._waiting, work)
@@ -74,7 +75,7 @@ class Lanes:
             self._changed.notify()
         return partial(self._withdraw, work)
 
-    def submit(self, arrived: float, run: Callable[[], T]) -> "Future[T]":
+    def submit(self, order: float, run: Callable[[], T]) -> "Future[T]":
         """The same for work with a result, which can be cancelled for as long as it has not begun."""
         future: Future[T] = Future()
 
@@ -85,19 +86,19 @@ class Lanes:
                 except Exception as error:
                     future.set_exception(error)
 
-        self.post(arrived, settle)
+        self.post(order, settle)
         return future
 
     def take_newcomer(self, key: str) -> Callable[[], None] | None:
-        """Takes the oldest newcomer to a queue out of the order, for the caller to run; None: there is none."""
+        """Takes the first newcomer to a queue out of the order, for the caller to run; None: there is none."""
         with self._changed:
-            work = next((work for work in self._newcomers[key] if not work.taken), None)
+            work = min((work for work in self._newcomers[key] if not work.taken), default=None)
             return None if work is None else self._take(work)
 
-    def newcomers(self, key: str) -> list[float]:
-        """When the newcomers to a queue came, oldest first."""
+    def newcomers(self, key: str) -> int:
+        """How many newcomers to a queue wait."""
         with self._changed:
-            return [work.arrived for work in self._newcomers[key] if not work.taken]
+            return sum(not work.taken for work in self._newcomers[key])
 
     @property
     def spare(self) -> int:

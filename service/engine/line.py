@@ -31,9 +31,10 @@ Steps = Generator[Wait, Any, T]
 class Line(Generic[T]):
     """Runs a generator to its end, and gives `result` what it returns or raises."""
 
-    def __init__(self, lanes: Lanes, arrived: float, steps: Steps[T]) -> None:
+    def __init__(self, lanes: Lanes, order: Callable[[], float], steps: Steps[T]) -> None:
+        """`order`: where it comes in the lanes' order, asked at each step."""
         self._lanes = lanes
-        self._arrived = arrived
+        self._order = order
         self._steps = steps
         self._abandoned = False
         self._call_off: Callable[[], bool] | None = None
@@ -44,7 +45,7 @@ class Line(Generic[T]):
     def start(self, newcomer_to: Collection[str] = ()) -> None:
         """Has the first step done before anything else that waits; `newcomer_to`: see `Lanes.post`."""
         with self._lock:
-            self._call_off = self._lanes.post(self._arrived, partial(self._advance, None), newcomer_to, at_once=True)
+            self._call_off = self._lanes.post(self._order(), partial(self._advance, None), newcomer_to, at_once=True)
 
     def abandon(self) -> None:
         """Ends it where it rests next, as nobody waits for the result any more; no matter if it has ended."""
@@ -77,7 +78,7 @@ class Line(Generic[T]):
             nonlocal resumed
             with self._lock:
                 resumed = True
-                self._call_off = self._lanes.post(self._arrived, partial(self._advance, outcome), newcomer_to)
+                self._call_off = self._lanes.post(self._order(), partial(self._advance, outcome), newcomer_to)
 
         try:
             call_off = wait(resume)

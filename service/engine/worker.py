@@ -145,7 +145,7 @@ class LaneWorker(Generic[Item, Result]):
 
     def start(self) -> None:
         """See `Worker`."""
-        self._batcher.on_queued = lambda entry: self._lanes.post(entry.arrived, partial(self._serve, entry.key))
+        self._batcher.on_queued = lambda entry: self._lanes.post(entry.order, partial(self._serve, entry.key))
 
     def join(self, timeout_s: float | None = None) -> None:
         """Has nothing to wait for: the lanes end when all is done."""

@@ -1,11 +1,7 @@
 """Lightness and chroma → sRGB: the photograph's own L* with the network's colour, inside the gamut."""
 
-import weakref
+import threading
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Future
-from contextlib import suppress
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,59 +14,58 @@ _BAND_PIXELS = 2**15
 """Photographs are painted in bands of about so many pixels, a fraction of a millisecond's work."""
 
 
-@dataclass(frozen=True, slots=True)
-class Helpers:
-    """Threads that may take on a part of the painting, if they are idle."""
-
-    count: int
-    submit: Callable[[Callable[[], None]], "Future[None]"]
-
-
-def recompose(lightness: Tensor, ab: Tensor, saturation: float, helpers: Helpers | None = None) -> Tensor:
+def recompose(lightness: Tensor, ab: Tensor, saturation: float) -> Tensor:
     """Colours a photograph.
 
     `lightness` is L* in [0, 100], float32 (H, W); `ab` is the chroma in CIELAB units, float32 (2, h, w) of any size;
     `saturation` multiplies it: 0 is grey, 1 as predicted. Answers sRGB, uint8 (H, W, 3).
     """
-    painting = _Painting(lightness, ab, saturation)
-    # Weakly, as a helper that comes too late finds its job cancelled, but may come late: it must not keep the arrays.
-    join_in = weakref.WeakMethod(painting.paint)
-    wanted = min(helpers.count, painting.bands_left - 1) if helpers else 0
-    helping = [helpers.submit(lambda: _call(join_in)) for _ in range(wanted)] if helpers else []
+    painting = Painting(lightness, ab, saturation)
     painting.paint()
-    for job in helping:
-        # Who has not come by now is not needed any more, and must not be waited for: it may be behind this very thread.
-        if not job.cancel():
-            job.result()
-    return torch.from_numpy(painting.rgb)
+    return painting.rgb
 
 
-class _Painting:
-    """A photograph half done, which several threads may paint."""
+class Painting:
+    """What `recompose` does, band by band, by one thread or by several."""
 
     def __init__(self, lightness: Tensor, ab: Tensor, saturation: float) -> None:
+        """See `recompose`."""
         height, width = lightness.shape
         self._gray = np.ascontiguousarray(lightness.numpy())
         self._wide = widen(np.ascontiguousarray(ab.numpy()), *bicubic_weights(ab.shape[2], width))
         self._first, self._weights = bicubic_weights(ab.shape[1], height)
         self._weights *= np.float32(saturation)
-        self.rgb = np.empty((height, width, 3), np.uint8)
+        self._rgb = np.empty((height, width, 3), np.uint8)
         rows = max(1, _BAND_PIXELS // width)
         self._bands = deque(slice(top, top + rows) for top in range(0, height, rows))
+        self._unfinished = len(self._bands)
+        self._finished = threading.Condition()
+
+    @property
+    def rgb(self) -> Tensor:
+        """sRGB, uint8 (H, W, 3); complete after `wait`."""
+        return torch.from_numpy(self._rgb)
 
     @property
     def bands_left(self) -> int:
         """How many nobody has begun."""
         return len(self._bands)
 
-    def paint(self) -> None:
-        """Paints bands until none is left."""
-        with suppress(IndexError):
-            while True:
+    def paint(self, most: int | None = None) -> bool:
+        """Paints bands that nobody has begun, all of them or so many at most; tells whether some are left."""
+        for _ in range(self._unfinished if most is None else most):
+            try:
                 band = self._bands.popleft()
-                paint(self._gray[band], self._wide, self._first[band], self._weights[band], self.rgb[band])
+            except IndexError:
+                return False
+            paint(self._gray[band], self._wide, self._first[band], self._weights[band], self._rgb[band])
+            with self._finished:
+                self._unfinished -= 1
+                if not self._unfinished:
+                    self._finished.notify_all()
+        return bool(self._bands)
 
-
-def _call(method: "weakref.WeakMethod[Callable[[], None]]") -> None:
-    if (alive := method()) is not None:
-        alive()
+    def wait(self) -> None:
+        """Until others have painted the bands that they have begun, once none is left."""
+        with self._finished:
+            self._finished.wait_for(lambda: not self._unfinished)

@@ -142,3 +142,23 @@ def test_refusal_says_when_to_come_back(house: House, ahead: int, retry_after_s:
 
 def test_nobody_is_told_to_come_back_at_once(house: House) -> None:
     assert house.admission.retry_after_s() == 1
+
+
+def test_the_order_is_when_a_photograph_would_be_done_alone(house: House) -> None:
+    """So a small one overtakes a large one that came while the large one could have been worked on."""
+    house.admission.observe(DECODING, MEGAPIXEL, 0.1)
+    house.admission.observe(WRITING, MEGAPIXEL, 0.2)
+    with (
+        house.admission.inside(["left"], 10.0) as large,
+        house.admission.inside(["left"], 11.0) as small,
+        house.admission.inside(["left"], 14.0) as late,
+    ):
+        assert (large.order, small.order) == (10, 11)
+        for place, megapixels in ((large, 12), (small, 1), (late, 1)):
+            house.admission.rank(place, megapixels * MEGAPIXEL)
+        assert small.order < large.order < late.order
+        assert large.order == pytest.approx(10 + 12 * 0.3)
+        assert house.admission.oldest_arrival("left") == 10
+        large.stage = AT_NETWORK
+        assert house.admission.oldest_arrival("left") == 11
+    assert house.admission.oldest_arrival("left") is None

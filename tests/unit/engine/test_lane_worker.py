@@ -58,10 +58,10 @@ class Service:
     cores: Cores
     worker: LaneWorker[str, str]
 
-    def submit(self, item: str, arrived: float = 0.0, key: str = "left") -> Waiting:
+    def submit(self, item: str, order: float = 0.0, key: str = "left") -> Waiting:
         """As a line on a lane does."""
         waiting = Waiting()
-        self.batcher.submit([key], item, waiting, arrived)
+        self.batcher.submit([key], item, waiting, order)
         return waiting
 
     def occupy(self, device: GatedDevice, item: str) -> Waiting:
@@ -146,7 +146,7 @@ def test_what_waits_is_run_together_where_that_pays(make: Make) -> None:
     service = make(lanes=1, seconds={1: 10.0, 2: 12.0, 4: 14.0})
     many, one = service.cores.on_many_cores, service.cores.on_one_core
     first = service.occupy(many, "first")
-    waiting = [service.submit(item, arrived=i) for i, item in enumerate("abcde")]
+    waiting = [service.submit(item, order=i) for i, item in enumerate("abcde")]
     one.open()
     many.open()
     assert [first.result, *(one.result for one in waiting)] == ["FIRST", *"ABCDE"]
@@ -157,7 +157,7 @@ def test_what_waits_is_run_together_where_that_pays(make: Make) -> None:
 def test_and_alone_where_it_does_not(make: Make) -> None:
     service = make(lanes=1, seconds={1: 10.0, 2: 21.0})
     first = service.occupy(service.cores.on_many_cores, "first")
-    waiting = [service.submit(item, arrived=i) for i, item in enumerate("ab")]
+    waiting = [service.submit(item, order=i) for i, item in enumerate("ab")]
     for device in (service.cores.on_one_core, service.cores.on_many_cores):
         device.open()
     assert [first.result, *(one.result for one in waiting)] == ["FIRST", "A", "B"]
@@ -167,8 +167,8 @@ def test_and_alone_where_it_does_not(make: Make) -> None:
 def test_the_oldest_request_goes_first_whatever_its_backbone(make: Make) -> None:
     service = make(lanes=1)
     first = service.occupy(service.cores.on_many_cores, "first")
-    late = service.submit("late", arrived=3)
-    early = service.submit("early", arrived=1, key="right")
+    late = service.submit("late", order=3)
+    early = service.submit("early", order=1, key="right")
     for device in (service.cores.on_one_core, service.cores.on_many_cores):
         device.open()
     assert [first.result, early.result, late.result] == ["FIRST", "EARLY", "LATE"]
@@ -181,14 +181,14 @@ def test_newcomers_are_fetched_into_a_batch_that_pays_and_no_more_of_them(make: 
     decoded: list[str] = []
     waiting: list[Waiting] = []
 
-    def decode(item: str, arrived: float) -> None:
+    def decode(item: str, order: float) -> None:
         decoded.append(item)
-        waiting.append(service.submit(item, arrived))
+        waiting.append(service.submit(item, order))
 
     first = service.occupy(service.cores.on_many_cores, "first")
-    waiting.append(service.submit("a", arrived=1))
+    waiting.append(service.submit("a", order=1))
     for arrived, item in ((2.0, "b"), (3.0, "c")):
-        service.lanes.post(arrived, lambda item=item, arrived=arrived: decode(item, arrived), ["left"])  # type: ignore[misc]
+        service.lanes.post(arrived, lambda item=item, order=arrived: decode(item, order), ["left"])  # type: ignore[misc]
     service.lanes.post(4, lambda: decode("other", 4), ["right"])
     service.cores.on_one_core.open()
     service.cores.on_many_cores.open()
@@ -202,7 +202,7 @@ def test_newcomers_are_fetched_into_a_batch_that_pays_and_no_more_of_them(make: 
 def test_a_failure_is_alone_with_its_cause(make: Make) -> None:
     service = make(lanes=1, seconds={1: 10.0, 4: 11.0})
     first = service.occupy(service.cores.on_many_cores, "first")
-    waiting = {item: service.submit(item, arrived=i) for i, item in enumerate(["a", "bad", "c", "d"])}
+    waiting = {item: service.submit(item, order=i) for i, item in enumerate(["a", "bad", "c", "d"])}
     for device in (service.cores.on_one_core, service.cores.on_many_cores):
         device.open()
     with pytest.raises(InferenceError):

@@ -48,11 +48,11 @@ def busy(lanes: Lanes, count: int = 1) -> list[Gate]:
     return gates
 
 
-def test_the_oldest_goes_first_and_of_equals_the_first(make_lanes: Callable[..., Lanes]) -> None:
+def test_the_smallest_order_goes_first_and_of_equals_the_first(make_lanes: Callable[..., Lanes]) -> None:
     lanes, done = make_lanes(), list[str]()
     (gate,) = busy(lanes)
-    for arrived, name in ((3, "c"), (1, "a"), (2, "b"), (1, "a again")):
-        lanes.post(arrived, lambda name=name: done.append(name))  # type: ignore[misc]
+    for order, name in ((3, "c"), (1, "a"), (2, "b"), (1, "a again")):
+        lanes.post(order, lambda name=name: done.append(name))  # type: ignore[misc]
     lanes.post(5, lambda: done.append("now"), at_once=True)
     last = lanes.submit(4, int)
     gate.opened.set()

@@ -72,7 +72,7 @@ class Visit:
 
 
 def start(lanes: Lanes, steps: Steps) -> Line[str]:
-    line = Line(lanes, 0.0, steps)
+    line = Line(lanes, lambda: 0.0, steps)
     line.start()
     return line
 

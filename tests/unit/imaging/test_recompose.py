@@ -1,16 +1,14 @@
 """The photograph's lightness survives whatever the network says, and no channel is clipped to get there."""
 
-import gc
-import weakref
-from collections.abc import Callable
-from concurrent.futures import Future
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from torch import Tensor
 
 from service.imaging.color import gray_to_lightness, lab_to_linear_rgb, rgb_to_lab, srgb_encode
-from service.imaging.recompose import Helpers, recompose
+from service.imaging.recompose import Painting, recompose
 
 
 def to_lab(rgb: Tensor) -> Tensor:
@@ -132,31 +130,29 @@ def test_what_is_no_number_gives_a_defined_picture(part: str, value: float) -> N
         assert (rgb == rgb[..., :1]).all()
 
 
-class Helping:
-    """Helpers that come when the test says so."""
+def test_several_threads_paint_one_photograph() -> None:
+    lightness, ab = torch.rand(300, 1000) * 100, torch.randn(2, 224, 224) * 20
+    painting, barrier = Painting(lightness, ab, 1.0), threading.Barrier(3)
+    assert painting.bands_left > 3
 
-    def __init__(self) -> None:
-        self.jobs: list[Callable[[], None]] = []
-        self.futures: list[Future[None]] = []
+    def work() -> Tensor:
+        barrier.wait(20)
+        while painting.paint(1):
+            pass
+        painting.wait()
+        return painting.rgb.clone()
 
-    def submit(self, run: Callable[[], None]) -> "Future[None]":
-        self.jobs.append(run)
-        self.futures.append(Future())
-        return self.futures[-1]
+    with ThreadPoolExecutor(3) as pool:
+        jobs = [pool.submit(work) for _ in range(3)]
+        for job in jobs:
+            assert torch.equal(job.result(20), recompose(lightness, ab, 1.0))
 
 
-def test_helpers_that_do_not_come_are_not_waited_for_and_keep_nothing_alive(noise: tuple[Tensor, Tensor]) -> None:
-    lightness, ab = (part.repeat(1, 4, 4) if part.ndim == 3 else part.repeat(4, 4) for part in noise)
-    helping = Helping()
-    rgb = recompose(lightness, ab, 1.0, Helpers(3, helping.submit))
-    assert torch.equal(rgb, recompose(lightness, ab, 1.0))
-    assert len(helping.jobs) == 3
-    assert all(future.cancelled() for future in helping.futures)
-    gone = weakref.ref(rgb.untyped_storage())
-    painted = [closure for job in helping.jobs for closure in job.__closure__ or ()]
-    assert painted
-    del rgb
-    gc.collect()
-    assert gone() is None
-    for job in helping.jobs:  # a late one finds nothing to do
-        job()
+def test_a_painting_can_be_interrupted_between_bands() -> None:
+    painting = Painting(torch.rand(300, 1000) * 100, torch.zeros(2, 8, 8), 1.0)
+    bands = painting.bands_left
+    assert painting.paint(2)
+    assert painting.bands_left == bands - 2
+    assert not painting.paint(bands)
+    assert not painting.paint(1)
+    painting.wait()
