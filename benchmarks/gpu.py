@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from benchmarks.table import render_table
 from service.engine.choice import BackboneChoice
 from service.engine.cuda import CudaDevice
-from service.engine.device import Device
+from service.engine.device import Launcher
 from service.imaging.codec import decode
 from service.imaging.color import lab_to_linear_rgb, srgb_encode
 from service.imaging.recompose import recompose
@@ -118,7 +118,7 @@ def load_lightness(folder: Path) -> list[Tensor]:
 
 
 def measure(
-    device: Device,
+    device: Launcher,
     sizes: Mapping[str, Iterable[int]],
     lightness: Sequence[Tensor],
     expected: Mapping[str, Tensor],
@@ -139,7 +139,7 @@ def measure(
     return rows, agree
 
 
-def differences(device: Device, backbone: str, size: int, lightness: Sequence[Tensor], expected: Tensor) -> Tensor:
+def differences(device: Launcher, backbone: str, size: int, lightness: Sequence[Tensor], expected: Tensor) -> Tensor:
     """ΔE*ab of every pixel, (n,), with batches of `size`, two of them under way; lightness is common to both sides.
 
     The photographs go round until two batches are full; the last one may be smaller and have padding.
@@ -155,7 +155,7 @@ def quantile(values: Tensor, share: float) -> float:
     return values.kthvalue(max(1, round(share * len(values)))).values.item()
 
 
-def throughput(device: Device, backbone: str, batch: Sequence[Tensor], under_way: int) -> float:
+def throughput(device: Launcher, backbone: str, batch: Sequence[Tensor], under_way: int) -> float:
     """Photographs a second in batches like this one, so many of them launched and not yet collected."""
     started = time.monotonic()
 
@@ -168,7 +168,7 @@ def throughput(device: Device, backbone: str, batch: Sequence[Tensor], under_way
 
 
 def overlap(
-    device: Device, backbone: str, batches: Iterable[Sequence[Tensor]], under_way: int
+    device: Launcher, backbone: str, batches: Iterable[Sequence[Tensor]], under_way: int
 ) -> Iterable[list[Tensor]]:
     """The answers to batches, collected when `under_way` of them are launched."""
     launched: deque[Callable[[], list[Tensor]]] = deque()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import matplotlib.pyplot as plt
 from matplotlib.patches import Patch
 from PIL import Image, ImageEnhance
@@ -139,8 +139,8 @@ def main() -> int:
         time.sleep(0.05)
     url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/colorize?backbone={arguments.backbone}"
     recorder = Recorder(bodies)
-    limits = httpx.Limits(max_connections=REQUESTS)
-    with httpx.Client(limits=limits, timeout=60) as client, ThreadPoolExecutor(REQUESTS) as pool:
+    limits = httpx2.Limits(max_connections=REQUESTS)
+    with httpx2.Client(limits=limits, timeout=60) as client, ThreadPoolExecutor(REQUESTS) as pool:
         for _ in range(2):  # the first round opens the connections
             recorder.spans.clear()
             for answer in list(pool.map(lambda body: client.post(url, content=body), bodies)):

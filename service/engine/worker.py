@@ -145,10 +145,13 @@ class LaneWorker(Generic[Item, Result]):
 
     def start(self) -> None:
         """See `Worker`."""
-        self._batcher.on_queued = lambda entry: self._lanes.post(entry.order, partial(self._serve, entry.key))
+        self._batcher.on_queued = self._queued
 
     def join(self, timeout_s: float | None = None) -> None:
         """Has nothing to wait for: the lanes end when all is done."""
+
+    def _queued(self, entry: Entry[Item, Result]) -> None:
+        self._lanes.post(entry.order, partial(self._serve, entry.key))
 
     def _serve(self, key: str) -> None:
         """On a lane, once for each entry; who comes for one that was taken in another's batch finds nothing."""

@@ -3,11 +3,11 @@
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from service.engine import lanes as module
 from service.engine.lanes import Lanes
 from tests.unit.engine.gated_device import TIMEOUT_S, Clock
 
@@ -84,7 +84,7 @@ def test_spare_lanes_are_those_with_nothing_to_do(make_lanes: Callable[..., Lane
 
 def test_what_waits_counts_even_before_a_lane_wakes_up() -> None:
     lanes = Lanes(2)  # not started
-    lanes.post(0, int)
+    lanes.post(0, lambda: None)
     assert lanes.spare == 0
 
 
@@ -129,8 +129,6 @@ def test_done_work_is_let_go_of(make_lanes: Callable[..., Lanes]) -> None:
     lanes = make_lanes()
     held, gone = Gate(), threading.Event()
     held.opened.set()
-    import weakref
-
     weakref.finalize(held, gone.set)
     lanes.submit(0, held).result(TIMEOUT_S)
     del held
@@ -166,7 +164,7 @@ def test_a_lane_that_dies_is_seen(make_lanes: Callable[..., Lanes], monkeypatch:
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
     lanes = make_lanes(2)
     assert lanes.alive
-    lanes.post(0, lambda: 1 / 0)  # type: ignore[arg-type, return-value]
+    lanes.post(0, lambda: 1 / 0)  # type: ignore[arg-type]
     while lanes.alive:
         pass
 
@@ -187,5 +185,5 @@ def test_a_priority_that_may_not_be_set_is_no_error(
     def refuse(*_: int) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(module.os, "setpriority", refuse)
+    monkeypatch.setattr("service.engine.lanes.os.setpriority", refuse)
     assert make_lanes().submit(0, lambda: 1).result(TIMEOUT_S) == 1
