@@ -270,7 +270,7 @@ def read_config(file: Path, stored: dict[str, Any]) -> ColorizerConfig:
     try:
         return ColorizerConfig(**stored)
     except TypeError as error:
-        raise OtherRunError(f"{file} is of another version, whose networks have other settings: {error}") from error
+        raise OtherRunError(f"{file} is of another version, with other settings of networks: {error}") from error
 
 
 def learning_rate_factor(progress: float, warm_up: float) -> float:
