@@ -248,7 +248,7 @@ class Run:
             state = torch.load(file, map_location="cpu", weights_only=True)
         if "recipe" not in state:
             raise OtherRunError(f"{file.parent} holds a transplant: name another folder")
-        config, recipe = ColorizerConfig(**state["config"]), Recipe.model_validate(state["recipe"])
+        config, recipe = read_config(file, state["config"]), Recipe.model_validate(state["recipe"])
         # Runs begun before there were validations say nothing of them.
         run = cls(config, recipe, state["seed"], state["histogram"], state.get("provenance"))
         run.seconds, run.photos_seen = state["seconds"], state["photos_seen"]
@@ -259,6 +259,18 @@ class Run:
         run.ema.load_state_dict(state["ema"])
         run.optimizer.load_state_dict(state["optimizer"])
         return run
+
+
+def read_config(file: Path, stored: dict[str, Any]) -> ColorizerConfig:
+    """The network's configuration of a checkpoint.
+
+    Raises:
+        OtherRunError: It says what this version does not know.
+    """
+    try:
+        return ColorizerConfig(**stored)
+    except TypeError as error:
+        raise OtherRunError(f"{file} is of another version, with other settings of networks: {error}") from error
 
 
 def learning_rate_factor(progress: float, warm_up: float) -> float:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from service.network.checkpoint import Checkpoint
+from service.network.chroma import Uncalibrated
 from service.network.colorizer import Colorizer
 from training.errors import NoModelsError
 from training.fit.loop import fit
@@ -140,5 +141,5 @@ def _vivid(row: str, colorizer: Colorizer, photos: PhotoSet) -> Colorizer:
     gain = Predictions(colorizer, photos).reach(_plain, 1.0, MAX_GAIN)
     if gain is None:
         logger.warning("%s is too grey for any gain: it gets none", row)
-        gain = 1.0
+        return with_calibration(colorizer, Uncalibrated())
     return with_calibration(colorizer, _plain(gain))

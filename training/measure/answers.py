@@ -55,7 +55,7 @@ def load_models(store: Path) -> list[StoredModel]:
 
 
 def with_calibration(colorizer: Colorizer, calibration: nn.Module) -> Colorizer:
-    """The same network, its weights shared, with another calibration: a `ChromaMap`, or what is called like one."""
+    """The same network, its weights shared, with another calibration: any module called like a `ChromaMap`."""
     other = copy(colorizer)
     # Its own dict of submodules: assigning the attribute would change the other network, too.
     other._modules = colorizer._modules | {"calibration": calibration}

@@ -10,12 +10,12 @@ from torch import nn
 
 from service.network.backbones import BackboneName
 from service.network.checkpoint import Checkpoint
-from service.network.colorizer import Colorizer, ColorizerConfig
+from service.network.colorizer import Colorizer
 from training.errors import OtherRunError
 from training.fit.hints import simulate_hints
 from training.fit.precision import computes_in_bfloat16, keep_float32
 from training.fit.resume import write_checkpoint
-from training.fit.run import learning_rate_factor
+from training.fit.run import learning_rate_factor, read_config
 from training.photos.crops import split_lab
 from training.transplant.distillation import Distillation
 from training.transplant.units import Slot
@@ -170,7 +170,7 @@ class DistillationRun:
                 f"{file.parent} holds a transplant from {state['transplanted_from']} with seed {state['seed']} and "
                 f"{begun_with}: name another folder, or go on with these"
             )
-        student = Colorizer(ColorizerConfig(**state["config"]))
+        student = Colorizer(read_config(file, state["config"]))
         ends = {name: Slot(**slot) for name, slot in state["ends"].items()}
         run = cls(teacher, student, ends, curriculum, seed)
         run.seconds, run.photos_seen = state["seconds"], state["photos_seen"]

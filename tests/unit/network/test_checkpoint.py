@@ -71,6 +71,13 @@ def test_weights_are_stored_as_fp16(folder: Path) -> None:
     assert {tensor.dtype for tensor in load_file(folder / "model.safetensors").values()} == {torch.float16}
 
 
+def test_a_config_with_what_networks_no_longer_have_is_refused(folder: Path) -> None:
+    """Passed over, it would be served in other colours."""
+    edit_config(folder, lambda config: config["network"].update(saturation_gain=1.7))
+    with pytest.raises(InvalidCheckpointError, match="saturation_gain"):
+        Checkpoint.load(folder, MOBILENET)
+
+
 def test_large_models_are_sharded(tmp_path: Path, resnet_colorizer: Colorizer) -> None:
     config = save_checkpoint(resnet_colorizer, tmp_path, "1.0.0", {})
     assert [shard.file for shard in config.weights] == [

@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from service.network.backbones import BackboneName
 from service.network.colorizer import Colorizer
 from tests.unit.training.tiny import TINY, batch, tiny_run
+from training.errors import OtherRunError
 from training.fit.recipe import LossName
 from training.fit.run import CHECKPOINT_FILE, Run, learning_rate_factor
 from training.photos.crops import split_lab
@@ -181,3 +183,17 @@ def test_a_run_can_start_from_a_colorizer(mobilenet_colorizer: Colorizer) -> Non
         assert same(
             list(mobilenet_colorizer.backbone.state_dict().values()), list(run.model.backbone.state_dict().values())
         )
+
+
+def test_a_run_of_another_version_is_refused_and_left_alone(tmp_path: Path) -> None:
+    """Its network may have had what this version has not."""
+    file = tmp_path / CHECKPOINT_FILE
+    tiny_run().save(file)
+    with torch.serialization.safe_globals([BackboneName]):
+        state = torch.load(file, weights_only=True)
+    state["config"]["saturation_gain"] = 1.0
+    torch.save(state, file)
+    before = file.read_bytes()
+    with pytest.raises(OtherRunError, match=r"another version.*saturation_gain"):
+        Run.load(file)
+    assert file.read_bytes() == before

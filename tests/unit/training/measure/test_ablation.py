@@ -1,6 +1,8 @@
+import copy
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from service.network.checkpoint import Checkpoint, save_checkpoint
@@ -9,7 +11,7 @@ from tests.unit.training.tiny import tiny_run
 from training.__main__ import main
 from training.errors import NoModelsError
 from training.fit.run import Run
-from training.measure.ablation import RATIOS, compare, load_networks
+from training.measure.ablation import RATIOS, ablate, compare, load_networks
 from training.measure.answers import with_calibration
 from training.measure.power_law import PowerLaw
 
@@ -80,6 +82,19 @@ def test_runs_and_models_are_compared_alike(
     table = capsys.readouterr().out.splitlines()
     assert [line.split(" | ")[0] for line in table[2:]] == [f"| mobilenet_v2 at {ratio:.2f}" for ratio in RATIOS]
     assert "begun is too grey" in caplog.text  # no step was made
+
+
+def test_what_is_too_grey_for_any_gain_has_one_row_in_an_ablation(
+    tmp_path: Path, photos: Path, mobilenet_colorizer: Colorizer, caplog: pytest.LogCaptureFixture
+) -> None:
+    grey = copy.deepcopy(mobilenet_colorizer)
+    for parameter in grey.decoder.head.parameters():
+        torch.nn.init.zeros_(parameter)
+    save_checkpoint(grey, tmp_path / "grey", "1.0.0", {})
+    scores = ablate([], tmp_path / "grey", photos, photos, 4, tmp_path / "runs").scores
+    assert "start is too grey for any gain" in caplog.text
+    assert "start" in scores
+    assert "start uncalibrated" not in scores
 
 
 def test_folders_of_one_name_are_refused(tmp_path: Path, model_store: Path) -> None:

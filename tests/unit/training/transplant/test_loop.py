@@ -173,6 +173,15 @@ def test_a_run_of_fit_is_none_of_this(teacher: Path, photos: Path, tmp_path: Pat
         grow(teacher, photos, tmp_path, SHORT)
 
 
+def test_a_transplant_of_another_version_is_refused(teacher: Path, photos: Path, begun: Path) -> None:
+    with torch.serialization.safe_globals([BackboneName]):
+        state = torch.load(begun / CHECKPOINT_FILE, weights_only=True)
+    state["config"]["saturation_gain"] = 1.0
+    torch.save(state, begun / CHECKPOINT_FILE)
+    with pytest.raises(OtherRunError, match=r"another version.*saturation_gain"):
+        grow(teacher, photos, begun, SHORT)
+
+
 def test_it_is_none_of_fits_runs(begun: Path) -> None:
     with pytest.raises(OtherRunError, match="a transplant"):
         Run.load(begun / CHECKPOINT_FILE)
