@@ -1,5 +1,6 @@
 """Lightness and chroma → sRGB: the photograph's own L* with the network's colour, inside the gamut."""
 
+import math
 import threading
 from collections import deque
 
@@ -18,7 +19,11 @@ def recompose(lightness: Tensor, ab: Tensor, saturation: float) -> Tensor:
     """Colours a photograph.
 
     `lightness` is L* in [0, 100], float32 (H, W); `ab` is the chroma in CIELAB units, float32 (2, h, w) of any size;
-    `saturation` multiplies it: 0 is grey, 1 as predicted. Answers sRGB, uint8 (H, W, 3).
+    `saturation` multiplies it: 0 is grey, 1 as predicted. Answers sRGB, uint8 (H, W, 3). What is no number in `lightness`
+    is black, in `ab` grey.
+
+    Raises:
+        ValueError: `saturation` is no number, or infinite.
     """
     painting = Painting(lightness, ab, saturation)
     painting.paint()
@@ -30,6 +35,8 @@ class Painting:
 
     def __init__(self, lightness: Tensor, ab: Tensor, saturation: float) -> None:
         """See `recompose`."""
+        if not math.isfinite(saturation):
+            raise ValueError(f"a saturation of {saturation}")
         height, width = lightness.shape
         self._gray = np.ascontiguousarray(lightness.numpy())
         self._wide = widen(np.ascontiguousarray(ab.numpy()), *bicubic_weights(ab.shape[2], width))
