@@ -172,7 +172,7 @@ def _calibrated(config: CheckpointConfig, chroma_map: ChromaMap, folder: Path) -
     digest = hashlib.sha256(data).hexdigest()
     shard = _write_shard(folder / _CHROMA_FILE.format(digest=digest[:12]), data)
     weights = [other for other in config.weights if not fnmatch(other.file, _CHROMA_FILE.format(digest="*"))]
-    network = replace(config.network.uncalibrated(), calibrated=True)
+    network = replace(config.network, calibrated=True)
     return config.model_copy(update={"network": network, "weights": [*weights, shard]})
 
 
