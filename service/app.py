@@ -41,8 +41,6 @@ from service.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-_CODEC_NICENESS = 10
-
 
 class NoBackboneError(Exception):
     """None of the backbones that were asked for has weights."""

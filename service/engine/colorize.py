@@ -195,7 +195,8 @@ class Engine:
 
 
 def _mean(answers: Sequence[Answer[Tensor]]) -> Tensor:
-    return torch.stack([answer.result for answer in answers]).mean(dim=0)
+    first, *others = (answer.result for answer in answers)
+    return torch.stack([first, *others]).mean(dim=0) if others else first
 
 
 def _turn(newcomer_to: Collection[str], resume: Resume) -> Callable[[], bool]:

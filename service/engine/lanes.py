@@ -7,14 +7,11 @@ its next step at the head.
 
 import heapq
 import itertools
-import os
-import sys
 import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -22,10 +19,6 @@ from typing import TypeVar
 import torch
 
 T = TypeVar("T")
-
-_NICENESS = 10
-"""On top of the process's own: the event loop goes first, so that refusals stay quick."""
-
 
 @dataclass(order=True, slots=True)
 class _Work:
@@ -133,7 +126,7 @@ class Lanes:
             return True
 
     def _live(self) -> None:
-        _settle_in()
+        torch.set_num_threads(1)  # torch's own for each lane: these are one for each core already
         while (run := self._next()) is not None:
             run()
             # What it held shall not live on until there is something else to do.
@@ -167,13 +160,3 @@ class Lanes:
 
 
 def _nothing() -> None: ...
-
-
-def _settle_in() -> None:
-    # One thread of torch's own in each lane: they are one for each core already.
-    torch.set_num_threads(1)
-    if sys.platform == "linux":  # elsewhere, priorities are the process's
-        thread = threading.get_native_id()
-        # No error where it may not be: then refusals are a little slower.
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICENESS)

@@ -40,8 +40,8 @@ class Painting:
         height, width = lightness.shape
         self._gray = np.ascontiguousarray(lightness.numpy())
         self._wide = widen(np.ascontiguousarray(ab.numpy()), *bicubic_weights(ab.shape[2], width))
-        self._first, self._weights = bicubic_weights(ab.shape[1], height)
-        self._weights *= np.float32(saturation)
+        self._first, weights = bicubic_weights(ab.shape[1], height)
+        self._weights = weights * np.float32(saturation)
         self._rgb = np.empty((height, width, 3), np.uint8)
         rows = max(1, _BAND_PIXELS // width)
         self._bands = deque(slice(top, top + rows) for top in range(0, height, rows))

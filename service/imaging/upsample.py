@@ -1,6 +1,7 @@
 """Between the photograph's size and the network's: lightness reduced on the way down, chroma enlarged on the way up."""
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ def reduce(lightness: Tensor, size: int) -> Tensor:
     return reduced.clamp(0, 100)  # bicubic overshoots at edges
 
 
+@lru_cache(maxsize=64)
 def bicubic_weights(before: int, after: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """What the rows (or columns) of a picture resized from `before` to `after` of them are made of, bicubically.
 
@@ -34,7 +36,10 @@ def bicubic_weights(before: int, after: int) -> tuple[NDArray[np.int32], NDArray
     first = np.floor(centers - 2 * widened + 0.5).astype(np.int32).clip(0, before - taps)
     weights = _cubic((first[:, None] + np.arange(taps) + 0.5 - centers[:, None]) / widened)
     weights /= weights.sum(axis=1, keepdims=True)
-    return first, weights.astype(np.float32)
+    answer = first, weights.astype(np.float32)
+    for array in answer:
+        array.flags.writeable = False  # it is everybody's
+    return answer
 
 
 def _cubic(t: NDArray[np.float64]) -> NDArray[np.float64]:

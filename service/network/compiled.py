@@ -5,10 +5,12 @@ Why OpenVINO, and what the alternatives took: docs/decisions/0007-cpu-path.md.
 
 import warnings
 from collections.abc import Set
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
@@ -24,10 +26,6 @@ _HINTS = {name: hint for hint, name in _PRECISIONS.items()}
 
 _TRACED_SIZE = 32
 """Tracing records the operations, whatever the size: the smallest that passes all strides takes the least time."""
-
-_Requests = list[tuple[Any, Any]]
-"""Inference requests of stem and body that nobody is using."""
-
 
 class CompiledColorizer:
     """`Colorizer.predict`, several times as fast; for as many threads at a time as it is prepared for.
@@ -56,7 +54,7 @@ class CompiledColorizer:
             features = stem(lightness)
         self._stem = _Part(stem, (lightness,), "float32")
         self._body = _Part(body, (lightness, features, *hints), precision)
-        self._requests: dict[tuple[int, int], _Requests] = {}
+        self._idle: dict[tuple[int, int], list[_Request]] = {}
         self.cores = cores or count_cores()
         """How many each photograph is computed on, where `predict` is not told otherwise."""
         self.prepare(1, self.cores, at_once)
@@ -68,21 +66,24 @@ class CompiledColorizer:
     def prepare(self, size: int, cores: int, at_once: int = 1) -> None:
         """Compiles it for batches of a size on so many cores each, `at_once` of them at the same time.
 
-        What is prepared needs memory, about that of the weights, so that it pays only where it is used.
+        What is prepared needs memory, about that of the weights for each at once, so that it pays only where it is used.
         """
-        stem, body = (part.compile(size, cores, at_once) for part in (self._stem, self._body))
-        self._requests[size, cores] = [
-            (stem.create_infer_request(), body.create_infer_request()) for _ in range(at_once)
-        ]
+        for part in (self._stem, self._body):
+            part.reshape(size)
+        with ThreadPoolExecutor(self.cores) as threads:
+            compiled = [
+                [threads.submit(part.compile, cores) for part in (self._stem, self._body)] for _ in range(at_once)
+            ]
+        self._idle[size, cores] = [_Request(size, stem.result(), body.result()) for stem, body in compiled]
 
     @property
     def prepared(self) -> Set[tuple[int, int]]:
         """Batch sizes, each with a number of cores."""
-        return self._requests.keys()
+        return self._idle.keys()
 
     def forget(self, size: int, cores: int) -> None:
         """Gives the memory of what was prepared back."""
-        del self._requests[size, cores]
+        del self._idle[size, cores]
 
     def seal(self) -> None:
         """Gives the memory back that preparing needs: nothing more is prepared."""
@@ -96,28 +97,46 @@ class CompiledColorizer:
         if hints is not None and not self._takes_hints:
             raise ValueError("this network takes no hints")
         cores = cores or self.cores
-        batch = lightness.contiguous().numpy()
-        given = None if hints is None else hints.contiguous().numpy()
+        batch, given = lightness.numpy(), None if hints is None else hints.numpy()
         ab = np.empty((len(batch), 2, INPUT_SIZE, INPUT_SIZE), np.float32)
         begin = 0
         while begin < len(batch):
-            size = max(size for size, on in self._requests if on == cores and begin + size <= len(batch))
+            size = max(size for size, on in self._idle if on == cores and begin + size <= len(batch))
             piece = slice(begin, begin + size)
-            inputs = [batch[piece]]
-            if self._takes_hints:
-                blank = np.zeros((size, HINT_CHANNELS, INPUT_SIZE, INPUT_SIZE), np.float32)
-                inputs.append(blank if given is None else given[piece])
-            idle = self._requests[size, cores]
-            stem, body = requests = idle.pop()
+            idle = self._idle[size, cores]
+            request = idle.pop()
             try:
-                # Outputs are the requests' own memory, so they are copied before anybody else may use those.
-                features = stem.infer([inputs[0]], share_inputs=True, share_outputs=True)[0]
-                inputs.insert(1, features)
-                ab[piece] = body.infer(inputs, share_inputs=True, share_outputs=True)[0]
+                request.infer(batch[piece], None if given is None else given[piece], ab[piece])
             finally:
-                idle.append(requests)
+                idle.append(request)
             begin += size
         return torch.from_numpy(ab)
+
+
+class _Request:
+    """Both parts, compiled for a batch size, and the memory that they read from and write to; for one thread at a time."""
+
+    def __init__(self, size: int, stem: Any, body: Any) -> None:
+        self._stem, self._body = stem.create_infer_request(), body.create_infer_request()
+        self._lightness, *hints = (np.zeros(list(port.shape), np.float32) for port in body.inputs[::2])
+        self._hints = hints[0] if hints else None
+        lightness, *hints = (openvino.Tensor(array, shared_memory=True) for array in (self._lightness, *hints))
+        self._stem.set_input_tensor(0, lightness)
+        features = self._stem.get_output_tensor(0)
+        for i, tensor in enumerate((lightness, features, *hints)):
+            self._body.set_input_tensor(i, tensor)
+        self._ab = self._body.get_output_tensor(0)
+
+    def infer(
+        self, lightness: NDArray[np.float32], hints: NDArray[np.float32] | None, ab: NDArray[np.float32]
+    ) -> None:
+        """Computes `ab` of lightness and, where the network takes them, hints (None: there are none)."""
+        self._lightness[:] = lightness
+        if self._hints is not None:
+            self._hints[:] = 0 if hints is None else hints
+        self._stem.infer(share_outputs=True)
+        self._body.infer(share_outputs=True)
+        ab[:] = self._ab.data
 
 
 class Stem(nn.Module):
@@ -173,12 +192,17 @@ class _Part:
         self.precision = ""
         """What the latest compilation computes in, in OpenVINO's words."""
 
-    def compile(self, size: int, cores: int, at_once: int) -> Any:
-        """Code for batches of a size, `at_once` of them at the same time."""
+    def reshape(self, size: int) -> None:
+        """Makes it one for batches of a size."""
         self._model.reshape({i: [size, *shape] for i, shape in enumerate(self._shapes)})
+
+    def compile(self, cores: int) -> Any:
+        """Code for one batch at a time, on so many cores; from several threads at once, if need be."""
         config = self._config | {
-            "NUM_STREAMS": at_once,
-            "INFERENCE_NUM_THREADS": at_once * cores,
+            # One, because with several OpenVINO computes in threads of its own: on one core, a photograph would wait
+            # twice for a thread to be woken. With one, it is the calling thread that computes.
+            "NUM_STREAMS": 1,
+            "INFERENCE_NUM_THREADS": cores,
             # They share the cores with those that decode and encode.
             "ENABLE_CPU_PINNING": False,
         }
