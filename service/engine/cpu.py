@@ -21,15 +21,15 @@ from service.network.preprocessing import INPUT_SIZE
 
 logger = logging.getLogger(__name__)
 
-_WORTHWHILE = 0.97
+_WORTHWHILE = 0.95
 """Of a smaller batch's seconds a photograph: a larger one that costs more than this share is not worth its memory, and
 the wait for it."""
 
 _FEWER = 4
 """Where a machine has many cores, a photograph alone is tried on a fourth of them as well, and on a fourth of those."""
 
-_ROUNDS = 3
-"""So often is a batch timed, by each lane; the median counts."""
+_ROUNDS = 4
+"""So often is a batch timed, by each lane."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +117,19 @@ class CpuDevice:
     def _try_sizes(self, name: str, max_batch_size: int) -> dict[int, float]:
         """Larger and larger batches, until one does not pay; the seconds of those that do."""
         colorizer = self._colorizers[name]
-        seconds: dict[int, float] = {}
-        for size in buckets(max_batch_size):
-            if (size, 1) not in colorizer.prepared:
-                colorizer.prepare(size, 1, self._lanes)
-            taken = self._time(self.on_one_core, name, size, self._lanes)
-            if seconds and taken / size > _WORTHWHILE * min(known / n for n, known in seconds.items()):
+        best, *larger = buckets(max_batch_size)
+        if self._lanes > 1:  # else it is prepared for that one core already
+            colorizer.prepare(best, 1, self._lanes)
+        seconds = {best: statistics.median(self._time(self.on_one_core, name, [best], self._lanes)[best])}
+        for size in larger:
+            colorizer.prepare(size, 1, self._lanes)
+            # By turns, and by the shortest times: what else the machine does lengthens some of them.
+            times = self._time(self.on_one_core, name, [best, size], self._lanes)
+            if min(times[size]) / size > _WORTHWHILE * min(times[best]) / best:
                 colorizer.forget(size, 1)
                 break
-            seconds[size] = taken
+            seconds[size] = statistics.median(times[size])
+            best = size
         return seconds
 
     def _try_cores(self, name: str) -> float:
@@ -137,7 +141,7 @@ class CpuDevice:
             if (1, cores) not in colorizer.prepared:
                 colorizer.prepare(1, cores)
             self._cores_alone[name] = cores
-            seconds[cores] = self._time(self.on_many_cores, name, 1, 1)
+            seconds[cores] = statistics.median(self._time(self.on_many_cores, name, [1], 1)[1])
             cores //= _FEWER
         best = min(seconds, key=seconds.__getitem__)
         for cores in set(seconds) - {best, 1}:
@@ -145,15 +149,20 @@ class CpuDevice:
         self._cores_alone[name] = best
         return seconds[best]
 
-    def _time(self, launcher: CoreLauncher, name: str, size: int, at_once: int) -> float:
-        """The median seconds of a batch, with so many at the same time."""
-        batch = [torch.full((1, INPUT_SIZE, INPUT_SIZE), 50.0)] * size
+    def _time(self, launcher: CoreLauncher, name: str, sizes: Sequence[int], at_once: int) -> dict[int, list[float]]:
+        """The seconds of batches of each size, by turns, with so many of one size at the same time."""
+        seconds: dict[int, list[float]] = {size: [] for size in sizes}
 
-        def run() -> float:
+        def run(size: int) -> float:
+            batch = [torch.full((1, INPUT_SIZE, INPUT_SIZE), 50.0)] * size
             started = time.monotonic()
             launcher.launch(name, batch)()
             return time.monotonic() - started
 
-        run()  # the first run prepares kernels
         with ThreadPoolExecutor(at_once) as threads:
-            return statistics.median(threads.map(lambda _: run(), range(at_once * _ROUNDS)))
+            for round in range(1 + _ROUNDS):
+                for size in sizes:
+                    times = list(threads.map(run, [size] * at_once))
+                    if round:  # the first run prepares kernels
+                        seconds[size] += times
+        return seconds

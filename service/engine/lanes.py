@@ -10,8 +10,9 @@ import itertools
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -40,6 +41,7 @@ class Lanes:
         self._newcomers: defaultdict[str, deque[_Work]] = defaultdict(deque)
         self._numbers = itertools.count()
         self._working = 0
+        self._reserved = 0
         self._last_progress = clock()
         self._closed = False
         self._changed = threading.Condition()
@@ -97,7 +99,26 @@ class Lanes:
     def spare(self) -> int:
         """How many lanes have nothing to do."""
         with self._changed:
-            return 0 if self._head() else self.count - self._working
+            return 0 if self._head() else self.count - self._working - self._reserved
+
+    @contextmanager
+    def reserve(self, cores: int) -> Iterator[bool]:
+        """Keeps lanes from work, for the caller, on a lane, to use so many cores in all; False: others need them.
+
+        Code that is spread over several cores waits for the slowest of them again and again: with other work on one, it
+        takes longer than on a single core.
+        """
+        with self._changed:
+            alone = self._head() is None and self._working == 1 and not self._reserved
+            if alone:
+                self._reserved = cores - 1
+        try:
+            yield alone
+        finally:
+            if alone:
+                with self._changed:
+                    self._reserved = 0
+                    self._changed.notify_all()
 
     @property
     def alive(self) -> bool:
@@ -137,8 +158,8 @@ class Lanes:
 
     def _next(self) -> Callable[[], None] | None:
         with self._changed:
-            while (work := self._head()) is None:
-                if self._closed:
+            while (work := self._head()) is None or self._working + self._reserved >= self.count:
+                if work is None and self._closed:
                     return None
                 self._changed.wait()
             self._working += 1

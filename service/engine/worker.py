@@ -2,7 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Generic, Protocol
 
@@ -41,6 +42,14 @@ class OverlappingLauncher(Launcher[Item_contra, Result_co], Protocol):
         """See `Device`."""
 
 
+class SpreadLauncher(Launcher[Item_contra, Result_co], Protocol):
+    """What computes each batch on several cores."""
+
+    @property
+    def cores(self) -> Mapping[str, int]:
+        """So many, by key."""
+
+
 class LaneDevice(Protocol[Item_contra, Result_co]):
     """What is needed of a device whose cores the lanes are."""
 
@@ -49,7 +58,7 @@ class LaneDevice(Protocol[Item_contra, Result_co]):
         """For each lane."""
 
     @property
-    def on_many_cores(self) -> Launcher[Item_contra, Result_co]:
+    def on_many_cores(self) -> SpreadLauncher[Item_contra, Result_co]:
         """For one photograph, while the other lanes have nothing to do."""
 
 
@@ -136,6 +145,7 @@ class LaneWorker(Generic[Item, Result]):
         self._on_many_cores = BatchRunner(batcher, device.on_many_cores, costs_alone, metrics)
         self._costs = costs
         self._costs_alone = costs_alone
+        self._cores_alone = device.on_many_cores.cores
         self._dead = False
 
     @property
@@ -161,10 +171,10 @@ class LaneWorker(Generic[Item, Result]):
             newcomer()
         if not (entries := self._batcher.take(key, size)):
             return
-        alone = len(entries) == 1 and self._lanes.spare == self._lanes.count - 1
-        spreads = alone and self._costs_alone.predict(key, 1) < self._costs.predict(key, 1)
+        spreads = len(entries) == 1 and self._costs_alone.predict(key, 1) < self._costs.predict(key, 1)
         try:
-            (self._on_many_cores if spreads else self._on_one_core).run(entries)
+            with self._lanes.reserve(self._cores_alone[key]) if spreads else nullcontext(False) as alone:
+                (self._on_many_cores if alone else self._on_one_core).run(entries)
         except BaseException:
             _abort(self._batcher)
             self._dead = True
