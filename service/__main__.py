@@ -14,6 +14,7 @@ import asyncio
 import logging
 import socket
 import sys
+from contextlib import suppress
 from importlib.metadata import version
 from types import FrameType
 
@@ -43,16 +44,15 @@ class StartUp:
         if scope["type"] != "lifespan":
             await self._app(scope, receive, send)
             return
-        try:
+        with suppress(*START_UP_ERRORS):
             await self._app(scope, receive, self._tell_briefly(send))
-        except START_UP_ERRORS as error:
-            self.failure = str(error)
 
-    @staticmethod
-    def _tell_briefly(send: Send) -> Send:
+    def _tell_briefly(self, send: Send) -> Send:
         async def tell(message: Message) -> None:
             if message["type"] == "lifespan.startup.failed" and isinstance(sys.exception(), START_UP_ERRORS):
-                message = dict(message) | {"message": str(sys.exception())}
+                # Kept now: once the server is told, it does not wait for what else happens here.
+                self.failure = str(sys.exception())
+                message = dict(message) | {"message": self.failure}
             await send(message)
 
         return tell

@@ -28,8 +28,8 @@ the wait for it."""
 _FEWER = 4
 """Where a machine has many cores, a photograph alone is tried on a fourth of them as well, and on a fourth of those."""
 
-_ROUNDS = 4
-"""So often is a batch timed, by each lane."""
+_ROUNDS = 3
+"""So often is a batch timed, by each lane, beside the first time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,53 +116,54 @@ class CpuDevice:
 
     def _try_sizes(self, name: str, max_batch_size: int) -> dict[int, float]:
         """Larger and larger batches, until one does not pay; the seconds of those that do."""
-        colorizer = self._colorizers[name]
         best, *larger = buckets(max_batch_size)
-        if self._lanes > 1:  # else it is prepared for that one core already
-            colorizer.prepare(best, 1, self._lanes)
-        seconds = {best: statistics.median(self._time(self.on_one_core, name, [best], self._lanes)[best])}
+        times = {best: self._prepare(self.on_one_core, name, best, 1, self._lanes)}
         for size in larger:
-            colorizer.prepare(size, 1, self._lanes)
-            # By turns, and by the shortest times: what else the machine does lengthens some of them.
-            times = self._time(self.on_one_core, name, [best, size], self._lanes)
+            times[size] = self._prepare(self.on_one_core, name, size, 1, self._lanes)
+            # By turns, and by the shortest: what else the machine does lengthens some.
+            for _ in range(_ROUNDS - 1):
+                for n in (best, size):
+                    times[n] += self._time(self.on_one_core, name, n, self._lanes)
             if min(times[size]) / size > _WORTHWHILE * min(times[best]) / best:
-                colorizer.forget(size, 1)
+                self._colorizers[name].forget(size, 1)
+                del times[size]
                 break
-            seconds[size] = statistics.median(times[size])
             best = size
-        return seconds
+        return {size: statistics.median(seconds) for size, seconds in times.items()}
 
     def _try_cores(self, name: str) -> float:
         """All cores, and where there are many, fewer: the shortest time for one photograph."""
-        colorizer = self._colorizers[name]
         seconds: dict[int, float] = {}
         cores = self._lanes
         while cores > 1 or not seconds:
-            if (1, cores) not in colorizer.prepared:
-                colorizer.prepare(1, cores)
             self._cores_alone[name] = cores
-            seconds[cores] = statistics.median(self._time(self.on_many_cores, name, [1], 1)[1])
+            times = self._prepare(self.on_many_cores, name, 1, cores, 1)
+            for _ in range(_ROUNDS - 1):
+                times += self._time(self.on_many_cores, name, 1, 1)
+            seconds[cores] = statistics.median(times)
             cores //= _FEWER
         best = min(seconds, key=seconds.__getitem__)
         for cores in set(seconds) - {best, 1}:
-            colorizer.forget(1, cores)
+            self._colorizers[name].forget(1, cores)
         self._cores_alone[name] = best
         return seconds[best]
 
-    def _time(self, launcher: CoreLauncher, name: str, sizes: Sequence[int], at_once: int) -> dict[int, list[float]]:
-        """The seconds of batches of each size, by turns, with so many of one size at the same time."""
-        seconds: dict[int, list[float]] = {size: [] for size in sizes}
+    def _prepare(self, launcher: CoreLauncher, name: str, size: int, cores: int, at_once: int) -> list[float]:
+        """Prepares batches of a size, where they are not yet, and runs them, a first time and once more; see `_time`."""
+        colorizer = self._colorizers[name]
+        if (size, cores) not in colorizer.prepared:
+            colorizer.prepare(size, cores, at_once)
+        self._time(launcher, name, size, at_once)  # takes longer
+        return self._time(launcher, name, size, at_once)
 
-        def run(size: int) -> float:
-            batch = [torch.full((1, INPUT_SIZE, INPUT_SIZE), 50.0)] * size
+    def _time(self, launcher: CoreLauncher, name: str, size: int, at_once: int) -> list[float]:
+        """The seconds of batches of a size, so many at the same time."""
+        batch = [torch.full((1, INPUT_SIZE, INPUT_SIZE), 50.0)] * size
+
+        def run(_: int) -> float:
             started = time.monotonic()
             launcher.launch(name, batch)()
             return time.monotonic() - started
 
         with ThreadPoolExecutor(at_once) as threads:
-            for round in range(1 + _ROUNDS):
-                for size in sizes:
-                    times = list(threads.map(run, [size] * at_once))
-                    if round:  # the first run prepares kernels
-                        seconds[size] += times
-        return seconds
+            return list(threads.map(run, range(at_once)))

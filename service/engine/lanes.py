@@ -21,6 +21,7 @@ import torch
 
 T = TypeVar("T")
 
+
 @dataclass(order=True, slots=True)
 class _Work:
     later: bool

@@ -27,6 +27,7 @@ _HINTS = {name: hint for hint, name in _PRECISIONS.items()}
 _TRACED_SIZE = 32
 """Tracing records the operations, whatever the size: the smallest that passes all strides takes the least time."""
 
+
 class CompiledColorizer:
     """`Colorizer.predict`, several times as fast; for as many threads at a time as it is prepared for.
 
@@ -74,7 +75,7 @@ class CompiledColorizer:
             compiled = [
                 [threads.submit(part.compile, cores) for part in (self._stem, self._body)] for _ in range(at_once)
             ]
-        self._idle[size, cores] = [_Request(size, stem.result(), body.result()) for stem, body in compiled]
+        self._idle[size, cores] = [_Request(stem.result(), body.result()) for stem, body in compiled]
 
     @property
     def prepared(self) -> Set[tuple[int, int]]:
@@ -114,9 +115,9 @@ class CompiledColorizer:
 
 
 class _Request:
-    """Both parts, compiled for a batch size, and the memory that they read from and write to; for one thread at a time."""
+    """Both parts, compiled for a batch size, and the memory that they read and write; for one thread at a time."""
 
-    def __init__(self, size: int, stem: Any, body: Any) -> None:
+    def __init__(self, stem: Any, body: Any) -> None:
         self._stem, self._body = stem.create_infer_request(), body.create_infer_request()
         self._lightness, *hints = (np.zeros(list(port.shape), np.float32) for port in body.inputs[::2])
         self._hints = hints[0] if hints else None
@@ -127,9 +128,7 @@ class _Request:
             self._body.set_input_tensor(i, tensor)
         self._ab = self._body.get_output_tensor(0)
 
-    def infer(
-        self, lightness: NDArray[np.float32], hints: NDArray[np.float32] | None, ab: NDArray[np.float32]
-    ) -> None:
+    def infer(self, lightness: NDArray[np.float32], hints: NDArray[np.float32] | None, ab: NDArray[np.float32]) -> None:
         """Computes `ab` of lightness and, where the network takes them, hints (None: there are none)."""
         self._lightness[:] = lightness
         if self._hints is not None:

@@ -308,7 +308,7 @@ def test_an_unforeseen_error_is_a_500_with_its_id(
     def fail(*_args: object) -> None:
         raise ZeroDivisionError("a secret of the inside")
 
-    monkeypatch.setattr("service.engine.colorize.recompose", fail)
+    monkeypatch.setattr("service.engine.colorize.Painting", fail)
     response = client.post("/colorize", content=gray_jpeg)
     assert problem(response) == (500, "internal")
     assert "secret" not in response.text

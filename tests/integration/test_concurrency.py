@@ -23,6 +23,7 @@ Serve = Callable[..., Running]
 def test_64_at_once_are_batched_and_each_gets_its_own_answer(
     serve: Serve, gate: Gate, pool: ThreadPoolExecutor, gray_photo: Image.Image
 ) -> None:
+    gate.batch_s = 0.1
     running = serve(max_batch_size=8)
     bodies = photos(gray_photo, 64)
     flat = to_bytes(Image.new("L", gray_photo.size, 90), "PNG")
@@ -42,7 +43,7 @@ def test_64_at_once_are_batched_and_each_gets_its_own_answer(
         assert [answer.status_code for answer in answers] == [200] * 64
         batches = running.metric("autochrome_batch_size_count", '{backbone="mobilenet_v2"}')
         assert running.metric("autochrome_batch_size_sum", '{backbone="mobilenet_v2"}') == 64
-        assert 64 / batches > 2
+        assert 64 / batches > 4  # with the poison, not all are full
         for body, answer in zip(bodies, answers, strict=True):
             alone = np.asarray(from_bytes(post(body).content)).astype(int)
             together = np.asarray(from_bytes(answer.content)).astype(int)

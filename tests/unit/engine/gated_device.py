@@ -10,8 +10,9 @@ TIMEOUT_S = 20  # of every wait for an event: a bug must fail, not hang
 class GatedDevice:
     """Finishes a batch only when told to, and remembers what it was given and asked for."""
 
-    def __init__(self, lead_s: float | None = None) -> None:
+    def __init__(self, lead_s: float | None = None, cores: int = 1) -> None:
         self.lead_s = lead_s
+        self.cores = {"left": cores, "right": cores}
         self.batches: list[tuple[str, list[str]]] = []
         self.collected: list[list[str]] = []
         self._started = threading.Semaphore(0)

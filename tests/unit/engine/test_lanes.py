@@ -1,7 +1,5 @@
 """The one order of all work: oldest first, whatever it is, on as many threads as there are lanes."""
 
-import os
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -169,21 +167,34 @@ def test_a_lane_that_dies_is_seen(make_lanes: Callable[..., Lanes], monkeypatch:
         pass
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="priorities of threads are Linux's")
-def test_lanes_yield_to_the_event_loop(make_lanes: Callable[..., Lanes]) -> None:
-    def niceness() -> int:
-        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+def test_lanes_are_reserved_for_who_is_alone(make_lanes: Callable[..., Lanes]) -> None:
+    lanes, gate, reserved = make_lanes(3), Gate(), list[bool]()
 
-    assert make_lanes().submit(0, niceness).result(TIMEOUT_S) == min(19, niceness() + 10)
+    def spread() -> None:
+        with lanes.reserve(2) as alone:
+            reserved.append(alone)
+            gate()
+
+    lanes.post(0, spread)
+    assert gate.begun.wait(TIMEOUT_S)
+    assert lanes.spare == 1
+    (third,) = busy(lanes)
+    kept = lanes.submit(1, int)
+    assert (lanes.spare, kept.done()) == (0, False)
+    gate.opened.set()
+    kept.result(TIMEOUT_S)
+    assert reserved == [True]
+    third.opened.set()
 
 
-def test_a_priority_that_may_not_be_set_is_no_error(
-    make_lanes: Callable[..., Lanes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An unprivileged process that was started at a nice above 10 may not go back to 10."""
+def test_and_not_while_others_work_or_wait(make_lanes: Callable[..., Lanes]) -> None:
+    lanes = make_lanes(2)
+    (gate,) = busy(lanes)
 
-    def refuse(*_: int) -> None:
-        raise PermissionError
+    def reserve() -> bool:
+        with lanes.reserve(2) as alone:
+            return alone
 
-    monkeypatch.setattr("service.engine.lanes.os.setpriority", refuse)
-    assert make_lanes().submit(0, lambda: 1).result(TIMEOUT_S) == 1
+    assert lanes.submit(0, reserve).result(TIMEOUT_S) is False
+    gate.opened.set()
+    lanes.submit(0, int).result(TIMEOUT_S)

@@ -194,8 +194,8 @@ for name in BackboneName:
     compiled = CompiledColorizer(colorizer)
     kernels = {
         str(operation.get_rt_info()["primitiveType"].astype(str))
-        for requests in compiled._requests.values()
-        for request in requests[0]
+        for requests in compiled._idle.values()
+        for request in (requests[0]._stem, requests[0]._body)
         for operation in request.get_compiled_model().get_runtime_model().get_ordered_ops()
     }
     error = (compiled.predict(batch) - colorizer.predict(batch)).abs().max().item()
