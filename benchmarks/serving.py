@@ -1,8 +1,8 @@
 """The serving benchmark: `python -m benchmarks.serving`, Markdown tables on standard output.
 
 The service and, in the same run, LitServe, BentoML, Ray Serve and a plain FastAPI route, all with the same network and
-codec code (`peers/line.py`); JPEG of 512 × 512 in and out. Before and after the service comes the bare loop: the same
-line of work without any server, which is as much as these cores can do.
+codec code (`peers/line.py`); JPEG of 512 × 512 in and out. With them comes the bare loop: the same line of work without
+any server, which is as much as these cores can do. The bare loop, the service and the plain route are measured by turns.
 
 - *Closed loop*: one client for the latency of an idle server, many for its capacity.
 - *Open loop*: Poisson arrivals. Every server gets the same rates, shares of the service's measured capacity, because
@@ -21,7 +21,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -38,11 +38,12 @@ from benchmarks.peers.figures import (
     MIX_SHARE,
     OVERLOAD,
     SHARES,
+    TURNS,
     Figures,
     ServerFigures,
 )
 from benchmarks.peers.line import PLAIN_SETTINGS, PlainSettings
-from benchmarks.peers.measurement import Measurement, measure
+from benchmarks.peers.measurement import joined, measure
 from benchmarks.peers.server import OURS, PEERS, PLAIN, Server, ServerError, serving
 
 ROOT = Path(__file__).parents[1]
@@ -61,20 +62,22 @@ class Benchmark:
         self._mix = [folder / f"{megapixels:g}.jpg" for megapixels in MIX]
         for file, megapixels in zip(self._mix, MIX, strict=True):
             file.write_bytes(make_photograph(round(math.sqrt(megapixels * 1e6))))
+        self._capacity = 0.0
         self._mixed_rate = 0.0
         self._plain = PLAIN_SETTINGS[0]
         self.figures = Figures(backbone)
 
     def run(self, peers: list[str], mixed: bool, memory: bool) -> None:
-        """Measures the service first: its capacity sets everybody's arrival rates."""
-        self._bare()
-        self._server(OURS, mixed)
-        self._bare()
+        """Measures the service beside the plain route, then the others: its capacity sets everybody's arrival rates."""
+        beside = [name for name in peers if name == PLAIN]
+        if beside:
+            self._choose_plain()
+        self._servers([OURS, *beside], mixed)
         for name in peers:
+            if name in beside:
+                continue
             try:
-                if name == PLAIN:
-                    self._choose_plain()
-                self._server(name, mixed and name == PLAIN)
+                self._servers([name], mixed=False)
             except (ServerError, subprocess.CalledProcessError) as error:
                 _say(f"{name}: {error}")
                 self.figures.servers.pop(name, None)
@@ -85,7 +88,7 @@ class Benchmark:
     def _bare(self) -> None:
         _say("bare loop")
         command = [sys.executable, "-m", "benchmarks.peers.bare", "--backbone", self.figures.backbone]
-        command += ["--photograph", str(self._photograph), "--seconds", str(self._seconds / 2)]
+        command += ["--photograph", str(self._photograph), "--seconds", str(self._seconds / TURNS)]
         output = subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=ROOT).stdout
         self.figures.bare.append(json.loads(output))
 
@@ -100,35 +103,54 @@ class Benchmark:
         self._plain = max(throughput, key=throughput.__getitem__)
         self.figures.plain = str(self._plain)
 
-    def _server(self, name: str, mixed: bool) -> None:
-        with self._serving(name) as server:
-            _say(f"{name}: closed loop")
-            warm_up = ("--warm-up", str(self._seconds / 4), "--seconds", str(self._seconds))
-            figures = ServerFigures(
-                single=measure(server, self._photograph, "--clients", "1", *warm_up),
-                saturated=measure(server, self._photograph, "--clients", str(CLIENTS), *warm_up),
-            )
-            self.figures.servers[name] = figures
-            capacity = self.figures.ours.capacity
-            for share in SHARES:
-                _say(f"{name}: {share:.0%}")
-                seconds = self._seconds * (2 if share in COMPARED else 1)
-                figures.shares[share] = measure(server, self._photograph, *_open_loop(share * capacity, seconds))
-            if mixed:
-                figures.mixed = self._mixed(name, server)
-        with self._serving(name, deadline_s=DEADLINE_S) as server:
-            _say(f"{name}: overload")
-            measure(server, self._photograph, "--clients", "4", "--seconds", str(self._seconds / 4))
-            figures.overload = measure(server, self._photograph, *_open_loop(OVERLOAD * capacity, self._seconds))
+    def _servers(self, names: list[str], mixed: bool) -> None:
+        """Measures servers by turns, so that what else the machine does befalls all of them, and the bare loop."""
+        with ExitStack() as stack:
+            servers = {name: stack.enter_context(self._serving(name)) for name in names}
+            pressed = {name: stack.enter_context(self._serving(name, deadline_s=DEADLINE_S)) for name in names}
+            for turn in range(TURNS):
+                if OURS in servers:
+                    self._bare()
+                for name, server in servers.items():
+                    _say(f"{name}: closed loop, {turn + 1} of {TURNS}")
+                    self._closed_loop(name, server)
+                for share in SHARES:
+                    for name, server in servers.items():
+                        _say(f"{name}: {share:.0%}")
+                        seconds = self._seconds * (2 if share in COMPARED else 1) / TURNS
+                        figures = self.figures.servers[name]
+                        part = measure(server, self._photograph, *_open_loop(share * self._capacity, seconds))
+                        figures.shares[share] = joined(figures.shares.get(share), part)
+                if mixed:
+                    for name, server in servers.items():
+                        self._mixed(name, server)
+                for name, server in pressed.items():
+                    _say(f"{name}: overload")
+                    figures = self.figures.servers[name]
+                    load = _open_loop(OVERLOAD * self._capacity, self._seconds / TURNS)
+                    figures.overload = joined(figures.overload, measure(server, self._photograph, *load))
 
-    def _mixed(self, name: str, server: Server) -> Measurement:
+    def _closed_loop(self, name: str, server: Server) -> None:
+        options = ("--warm-up", "1", "--seconds", str(self._seconds / TURNS))
+        single = measure(server, self._photograph, "--clients", "1", *options)
+        saturated = measure(server, self._photograph, "--clients", str(CLIENTS), *options)
+        if (known := self.figures.servers.get(name)) is None:
+            self.figures.servers[name] = ServerFigures(single, saturated)
+        else:
+            known.single, known.saturated = joined(known.single, single), joined(known.saturated, saturated)
+        # Set once: all rates are the same in every turn.
+        self._capacity = self._capacity or self.figures.ours.capacity
+
+    def _mixed(self, name: str, server: Server) -> None:
         """The service's capacity for the mix sets the rate for both."""
         _say(f"{name}: mixed load")
         weights = ("--weight", *map(str, MIX.values()))
-        closed = measure(server, self._mix, *weights, "--clients", str(CLIENTS), "--seconds", str(2 * self._seconds))
-        if name == OURS:
-            self._mixed_rate = MIX_SHARE * closed.throughput
-        return measure(server, self._mix, *weights, *_open_loop(self._mixed_rate, 4 * self._seconds))
+        if not self._mixed_rate:
+            closed = ("--clients", str(CLIENTS), "--seconds", str(self._seconds))
+            self._mixed_rate = MIX_SHARE * measure(server, self._mix, *weights, *closed).throughput
+        load = _open_loop(self._mixed_rate, 4 * self._seconds / TURNS)
+        figures = self.figures.servers[name]
+        figures.mixed = joined(figures.mixed, measure(server, self._mix, *weights, *load))
 
     def _memory(self) -> None:
         _say("memory")

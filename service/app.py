@@ -94,22 +94,24 @@ def create_app(settings: Settings) -> FastAPI:
         gc.freeze()
         lanes.start()
         worker.start()
+        engine = Engine(
+            batcher,
+            admission,
+            memory,
+            lanes,
+            metrics,
+            unavailable=unavailable,
+            max_pixels=settings.max_pixels,
+            request_timeout_s=settings.request_timeout_s,
+        )
+        await run_sync(engine.warm_up)
         lifecycle.phase = Phase.READY
         # The server's signal handler reaches the lifecycle through here.
         app.state.lifecycle = lifecycle
         logger.info("ready", extra={"backbones": list(models), "device": device.name})
         watch = asyncio.create_task(watch_loop(metrics.loop_lag_seconds))
         yield {
-            "engine": Engine(
-                batcher,
-                admission,
-                memory,
-                lanes,
-                metrics,
-                unavailable=unavailable,
-                max_pixels=settings.max_pixels,
-                request_timeout_s=settings.request_timeout_s,
-            ),
+            "engine": engine,
             "lifecycle": lifecycle,
             "models": {name: model.config.tag for name, model in models.items()},
             "backbones": partial(_statuses, settings, models, unavailable, device, costs),

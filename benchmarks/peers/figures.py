@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from benchmarks.peers.measurement import Measurement, percentile
 from benchmarks.peers.server import OURS, PLAIN
 
+TURNS = 4
+"""Every measurement is made in so many parts."""
+
 CLIENTS = 16
 """Of the closed loop at saturation: two full batches of every server."""
 
@@ -75,7 +78,7 @@ class Figures:
         return {name: figures for name, figures in self.servers.items() if name != OURS}
 
     def bare_throughput(self, threads: str) -> float:
-        """Calls in a second, the mean over the bare loop's runs before and after the service."""
+        """Calls in a second, the mean over the bare loop's runs."""
         return sum(run[threads]["throughput"] for run in self.bare) / len(self.bare)
 
     @property

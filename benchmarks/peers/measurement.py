@@ -4,6 +4,8 @@ import json
 import math
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +60,36 @@ class Measurement:
     def latency(self, quantile: float) -> float:
         """Of the successes."""
         return percentile(self.latencies, quantile)
+
+
+def joined(known: Measurement | None, part: Measurement) -> Measurement:
+    """Two parts of one measurement as a whole."""
+    if known is None:
+        return part
+    parts = (known, part)
+    arrivals = sum(one.arrivals for one in parts)
+
+    def mean(of: Callable[[Measurement], float]) -> float:
+        return sum(of(one) * one.arrivals for one in parts) / max(1, arrivals)
+
+    statuses = Counter(known.statuses)
+    statuses.update(part.statuses)
+    lags = [one.loop_lag_p99_s for one in parts if one.loop_lag_p99_s is not None]
+    return Measurement(
+        seconds=known.seconds + part.seconds,
+        arrivals=arrivals,
+        answered_in_time=known.answered_in_time + part.answered_in_time,
+        latencies=sorted(known.latencies + part.latencies),
+        first_latencies=sorted(known.first_latencies + part.first_latencies),
+        refusals=sorted(known.refusals + part.refusals),
+        refusals_with_retry_after=known.refusals_with_retry_after + part.refusals_with_retry_after,
+        statuses=dict(sorted(statuses.items())),
+        mean_batch=mean(lambda one: one.mean_batch),
+        server_cpu_s=mean(lambda one: one.server_cpu_s),
+        client_cpu_s=mean(lambda one: one.client_cpu_s),
+        rss_bytes=max(one.rss_bytes for one in parts),
+        loop_lag_p99_s=max(lags, default=None),
+    )
 
 
 def percentile(ordered: list[float], quantile: float) -> float:

@@ -81,6 +81,23 @@ class Engine:
         self._max_pixels = max_pixels
         self._request_timeout_s = request_timeout_s
 
+    def warm_up(self) -> None:
+        """Learns what decoding and writing cost on this machine, for the first predictions; not for a lane."""
+        side = 2 * INPUT_SIZE
+        ramp = torch.arange(side, dtype=torch.uint8).expand(side, side)  # wraps around: edges, as photographs have
+        data = encode(ramp[..., None].repeat(1, 1, 3), None, ImageFormat.JPEG, 90)
+        for _ in range(2):  # the first takes longer
+            began = time.monotonic()
+            photograph = decode(data, side**2)
+            reduce(photograph.lightness, INPUT_SIZE)
+            read = time.monotonic()
+            painting = Painting(photograph.lightness, torch.zeros(2, INPUT_SIZE, INPUT_SIZE), 1.0)
+            painting.paint()
+            encode(painting.rgb, None, ImageFormat.JPEG, 90)
+            written = time.monotonic()
+        self._admission.observe(Stage.DECODING, side**2, read - began)
+        self._admission.observe(Stage.WRITING, side**2, written - read)
+
     def admit(self, backbone: BackboneChoice) -> None:
         """Tells a request before its body is read that it will not be served.
 

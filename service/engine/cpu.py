@@ -149,7 +149,7 @@ class CpuDevice:
         return seconds[best]
 
     def _prepare(self, launcher: CoreLauncher, name: str, size: int, cores: int, at_once: int) -> list[float]:
-        """Prepares batches of a size, where they are not yet, and runs them, a first time and once more; see `_time`."""
+        """Prepares batches of a size, where they are not yet, and runs them, twice; the second times: see `_time`."""
         colorizer = self._colorizers[name]
         if (size, cores) not in colorizer.prepared:
             colorizer.prepare(size, cores, at_once)

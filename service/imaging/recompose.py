@@ -19,8 +19,8 @@ def recompose(lightness: Tensor, ab: Tensor, saturation: float) -> Tensor:
     """Colours a photograph.
 
     `lightness` is L* in [0, 100], float32 (H, W); `ab` is the chroma in CIELAB units, float32 (2, h, w) of any size;
-    `saturation` multiplies it: 0 is grey, 1 as predicted. Answers sRGB, uint8 (H, W, 3). What is no number in `lightness`
-    is black, in `ab` grey.
+    `saturation` multiplies it: 0 is grey, 1 as predicted. Answers sRGB, uint8 (H, W, 3). What is no number in
+    `lightness` is black, in `ab` grey.
 
     Raises:
         ValueError: `saturation` is no number, or infinite.

@@ -67,7 +67,7 @@ class CompiledColorizer:
     def prepare(self, size: int, cores: int, at_once: int = 1) -> None:
         """Compiles it for batches of a size on so many cores each, `at_once` of them at the same time.
 
-        What is prepared needs memory, about that of the weights for each at once, so that it pays only where it is used.
+        What is prepared needs memory, about that of the weights for each at once: it pays only where it is used.
         """
         for part in (self._stem, self._body):
             part.reshape(size)
