@@ -13,8 +13,9 @@ from service.cores import count_cores
 MAX_PIXELS_LIMIT = 89_478_485
 """Where Pillow's own decompression-bomb guard begins, which some of its readers apply by themselves."""
 
-MAX_BYTES_PER_PIXEL = 23
-"""Of a photograph in work, at most: that of service.imaging.codec.BYTES_PER_PIXEL."""
+MAX_BYTES_PER_PIXEL = 24
+"""Of a photograph in work: the largest of service.imaging.codec.BYTES_PER_PIXEL but for WebP, which takes twice as
+much, and is refused where one alone is too large."""
 
 Backbone = Literal["mobilenet_v2", "resnet101"]
 Choice = Literal[Backbone, "blend"]

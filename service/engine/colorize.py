@@ -20,7 +20,7 @@ from service.engine.errors import BackboneUnavailableError, DeadlineError, Memor
 from service.engine.lanes import Lanes
 from service.engine.line import Line, Resume, Wait
 from service.engine.memory import Lease, MemoryBudget
-from service.imaging.codec import ImageFormat, Photograph, decode, encode, inspect
+from service.imaging.codec import ImageFormat, Photograph, TooManyPixelsError, decode, encode, inspect
 from service.imaging.recompose import Painting
 from service.imaging.upsample import reduce
 from service.network.preprocessing import INPUT_SIZE
@@ -151,7 +151,12 @@ class Engine:
         format = order.format or header.format
         header.check_fits(format)
         self._admission.rank(place, header.pixels)
-        self._hold(lease, place, len(data) + header.memory_bytes(format))
+        needed = len(data) + header.memory_bytes(format)
+        if needed > self.memory.max_bytes:
+            raise TooManyPixelsError(
+                f"The image takes {needed} bytes in work as {format}, more than the {self.memory.max_bytes} there are"
+            )
+        self._hold(lease, place, needed)
         yield partial(_turn, keys)
         photograph, canvas = self._read(data, header.pixels)
         if order.hints is not None:
@@ -168,7 +173,7 @@ class Engine:
         encoded = encode(painting.rgb, photograph.alpha, format, order.quality)
         written = clock()
         self._admission.observe(Stage.WRITING, header.pixels, written - inferred)
-        lease.hold(min(len(encoded), len(data) + header.memory_bytes(format)))
+        lease.hold(min(len(encoded), needed))
         inference_s = sum(answer.inference_s for answer in answers)
         seconds = {
             # The wait for a lane counts as decoding: it is time the client spends there.

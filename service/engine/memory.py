@@ -9,7 +9,8 @@ class MemoryBudget:
     """Bounds what all requests hold together; used from any thread."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
+        """What there is."""
         self._held = 0
         self._lock = threading.Lock()
 
@@ -24,8 +25,8 @@ class MemoryBudget:
 
     def _exchange(self, old: int, new: int) -> None:
         with self._lock:
-            if new > old and self._held - old + new > self._max_bytes:
-                raise MemoryFullError(new - old, self._max_bytes - self._held)
+            if new > old and self._held - old + new > self.max_bytes:
+                raise MemoryFullError(new - old, self.max_bytes - self._held)
             self._held += new - old
 
 
