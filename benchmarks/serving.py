@@ -1,8 +1,8 @@
 """The serving benchmark: `python -m benchmarks.serving`, Markdown tables on standard output.
 
 The service and, in the same run, LitServe, BentoML, Ray Serve and a plain FastAPI route, all with the same network and
-codec code (`peers/line.py`); JPEG of 512 × 512 in and out. With them comes the bare loop: the same line of work without
-any server, which is as much as these cores can do. The bare loop, the service and the plain route are measured by turns.
+codec code (`peers/line.py`); JPEG of 512 × 512 in and out. With them comes the bare loop: the same line of work
+without any server, which is as much as these cores can do. It, the service and the plain route are measured by turns.
 
 - *Closed loop*: one client for the latency of an idle server, many for its capacity.
 - *Open loop*: Poisson arrivals. Every server gets the same rates, shares of the service's measured capacity, because

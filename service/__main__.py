@@ -123,10 +123,12 @@ def main(arguments: list[str] | None = None) -> int:
         # Before the models are loaded, which takes seconds.
         logger.critical("cannot listen on %s:%s: %s", settings.host, settings.port, error.strerror)
         return 3
-    with listener:
-        server.run([listener])
-    if server.start_up.failure is not None:
-        logger.critical("start-up failed: %s", server.start_up.failure)
+    try:
+        with listener:
+            server.run([listener])
+    finally:  # uvicorn exits where start-up fails
+        if server.start_up.failure is not None:
+            logger.critical("start-up failed: %s", server.start_up.failure)
     return 0 if server.started else 3
 
 

@@ -72,7 +72,8 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         models, missing, device = await run_sync(_open_models, settings)
         unavailable = _why_unavailable(missing)
-        lanes = Lanes(settings.lanes)
+        # One thread of torch's own in each lane: these are one for each core already.
+        lanes = Lanes(settings.lanes, partial(torch.set_num_threads, 1))
         # Half of a request's time is for its own work, and for what the prediction of its wait is wrong by.
         max_wait_s = min(settings.max_queue_wait_s, settings.request_timeout_s / 2)
         batcher: MicroBatcher[Any, Any] = MicroBatcher(models, settings.max_batch_size, settings.max_wait_ms / 1000)

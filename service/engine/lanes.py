@@ -17,8 +17,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-import torch
-
 T = TypeVar("T")
 
 
@@ -35,8 +33,12 @@ class _Work:
 class Lanes:
     """Worker threads that take work from one order; used from any thread."""
 
-    def __init__(self, count: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, count: int, begin: Callable[[], object] = int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`begin` is called on each thread before its first work."""
         self.count = count
+        self._begin = begin
         self._clock = clock
         self._waiting: list[_Work] = []  # a heap
         self._newcomers: defaultdict[str, deque[_Work]] = defaultdict(deque)
@@ -148,7 +150,7 @@ class Lanes:
             return True
 
     def _live(self) -> None:
-        torch.set_num_threads(1)  # torch's own for each lane: these are one for each core already
+        self._begin()
         while (run := self._next()) is not None:
             run()
             # What it held shall not live on until there is something else to do.

@@ -100,7 +100,7 @@ _LONGEST_SIDE = {ImageFormat.PNG: 2**31 - 1, ImageFormat.JPEG: 65_500, ImageForm
 BYTES_PER_PIXEL = {
     (ImageFormat.PNG, False): 18,
     (ImageFormat.PNG, True): 20,
-    (ImageFormat.JPEG, False): 17,
+    (ImageFormat.JPEG, False): 18,
     (ImageFormat.JPEG, True): 24,
     (ImageFormat.WEBP, False): 43,
     (ImageFormat.WEBP, True): 51,

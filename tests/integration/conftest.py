@@ -103,7 +103,8 @@ class Gate:
         self.opened = threading.Event()
         self.sizes: list[int] = []
         self.batch_s: float | None = None
-        """What a batch costs according to warm-up, whatever its size, so that full ones pay; None: what it takes."""
+        """What a batch costs according to warm-up, whatever its size, so that full ones pay, and so that all cores for
+        one photograph do not; None: what it takes."""
 
     def pass_through(self, lightness: Tensor) -> None:
         """Waits, and counts the batch."""
@@ -131,6 +132,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
         monkeypatch.setattr(CompiledColorizer, "predict", gated)
         if gate.batch_s is not None:
             costs = BatchCosts({name: dict.fromkeys(buckets(max_batch_size), gate.batch_s) for name in BackboneName})
+            costs_alone = BatchCosts({name: {1: 2 * gate.batch_s} for name in BackboneName})
         return costs, costs_alone
 
     monkeypatch.setattr(CpuDevice, "warm_up", warm_up_then_gate)

@@ -32,21 +32,21 @@ def test_whoever_is_too_many_is_refused_at_once_and_nobody_else_is(
     serve: Serve, gate: Gate, pool: ThreadPoolExecutor, gray_photo: Image.Image
 ) -> None:
     gate.batch_s = 100
-    running = serve(max_batch_size=1, max_queue_wait_s=1000, request_timeout_s=3600)
+    running = serve(max_batch_size=1, max_queue_wait_s=1050, request_timeout_s=3600)
     bodies = photos(gray_photo, 40)
     with connected(running) as client:
         posts: list[Future[httpx2.Response]] = [
             pool.submit(client.post, "/colorize?format=png", content=body) for body in bodies
         ]
-        # The device does not move, and yet 29 are answered: with ten before it, one waits 1000 s, with eleven 1100.
+        # The device does not move, and yet 29 are answered: with ten before it, one waits 1000 s (and a moment for
+        # decoding and writing), with eleven 1100.
         done: set[Future[httpx2.Response]] = set()
         while len(done) < 29:
             finished, _ = wait(set(posts) - done, TIMEOUT_S, FIRST_COMPLETED)
             assert finished
             done |= finished
         assert all(is_refused(post.result(), "queue-full") for post in done)
-        # A hundred, and a moment for decoding and writing.
-        assert {post.result().headers["retry-after"] for post in done} <= {"100", "101"}
+        assert {post.result().headers["retry-after"] for post in done} <= {"50", "51"}
         wait_for(running, "autochrome_queue_depth", QUEUE, 10)
         # Eleven before it, so a newcomer would wait 1100 s: what admission goes by is what autoscalers see.
         assert running.metric("autochrome_predicted_wait_seconds") == pytest.approx(1100, abs=1)
@@ -107,6 +107,7 @@ def test_memory_is_held_from_the_upload_to_the_answer_and_bounded(
     largest = 160 * 120 * MAX_BYTES_PER_PIXEL + len(gray_jpeg)
     held = 2 * need + len(gray_jpeg)
     assert held >= largest
+    gate.batch_s = 0.1
     # Three lanes: two are in the network, and one reads headers.
     running = serve(lanes=3, max_pixels=160 * 120, max_upload_bytes=len(gray_jpeg), max_bytes_held=held)
     with connected(running) as client:
@@ -136,7 +137,7 @@ def test_uploads_under_way_count(serve: Serve, gray_jpeg: bytes) -> None:
 def test_answers_that_nobody_takes_count_and_their_clients_are_dropped(serve: Serve, gray_photo: Image.Image) -> None:
     """Else a client that never reads would keep its answer in memory, and its connection, for ever."""
     running = serve(write_timeout_s=0.5)
-    body = to_bytes(Image.effect_noise((2000, 2000), 100), "PNG")  # an answer of megabytes
+    body = to_bytes(Image.effect_noise((3000, 3000), 100), "PNG")  # an answer of megabytes
     head = f"POST /colorize?format=png HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     with socket.create_connection(("127.0.0.1", running.port), TIMEOUT_S) as deaf:
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -144,9 +145,10 @@ def test_answers_that_nobody_takes_count_and_their_clients_are_dropped(serve: Se
         wait_for(running, "autochrome_in_flight", "", 1)
         wait_for(running, "autochrome_in_flight", "", 0)
         wait_for(running, "autochrome_bytes_held", "", 0)
-        # What comes is cut off.
         taken = 0
         with suppress(ConnectionResetError):
             for data in iter(lambda: deaf.recv(2**20), b""):
                 taken += len(data)
-        assert taken < len(body)
+    # What came is cut off.
+    with connected(running) as client:
+        assert taken < len(client.post("/colorize?format=png", content=body).content)
