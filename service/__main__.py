@@ -73,7 +73,7 @@ class Server(uvicorn.Server):
             http=type("Protocol", (PatientProtocol,), {"write_timeout_s": settings.write_timeout_s}),
             timeout_keep_alive=settings.keep_alive_s,  # type: ignore[arg-type]  # it may be a fraction
             limit_concurrency=settings.max_connections,
-            # Whoever was admitted is answered: no request lasts longer than its two deadlines.
+            # Whoever was admitted is answered, within its two deadlines; who is slow to take it may be cut off.
             timeout_graceful_shutdown=int(settings.upload_timeout_s + settings.request_timeout_s) + 5,
         )
         super().__init__(config)

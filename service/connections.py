@@ -7,7 +7,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 
 class PatientProtocol(HttpToolsProtocol):
-    """uvicorn's, but a client that takes nothing of what waits for it is dropped after `write_timeout_s`."""
+    """uvicorn's, but a client that does not take what waits for it within `write_timeout_s` is dropped."""
 
     write_timeout_s = 60.0
     _giving_up: asyncio.TimerHandle | None = None

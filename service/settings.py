@@ -53,7 +53,7 @@ class Settings(BaseSettings):
 
     max_batch_size: Annotated[int, Field(ge=1, le=256)] = 8
     max_wait_ms: Annotated[float, Field(ge=0, le=10_000)] = 0
-    """How long the oldest entry may wait for company while the device is idle."""
+    """On a GPU: how long the oldest entry may wait for company while the device is idle."""
     max_queue_wait_s: Annotated[float, Field(gt=0)] = 10
     """A request whose predicted wait is longer, or longer than half of request_timeout_s, is refused with 429."""
     request_timeout_s: Annotated[float, Field(gt=0)] = 30
@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     upload_timeout_s: Annotated[float, Field(gt=0)] = 60
     """Deadline of its body."""
     stall_s: Annotated[float, Field(gt=0)] = 60
-    """Work pending and no batch finished for this long: not live."""
+    """Work pending and none finished for this long: not live."""
     max_upload_bytes: Annotated[int, Field(ge=1)] = 64 * 2**20
     max_pixels: Annotated[int, Field(ge=1, le=MAX_PIXELS_LIMIT)] = 50_000_000
     max_bytes_held: Annotated[int, Field(ge=1)] = 2_500_000_000

@@ -151,6 +151,7 @@ async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     finally:
         working.cancel()
         leaving.cancel()
+        del working, leaving  # an error's traceback knows this frame, and the task the error: a circle around the body
 
 
 async def _left(request: Request) -> None:

@@ -101,7 +101,7 @@ class Admission:
                 self._places.remove(place)
 
     def rank(self, place: Place, pixels: int) -> None:
-        """Gives a photograph whose size is known its place in the order: when it would be done if it were alone.
+        """Gives a photograph whose size is known its place in the order: when it would be written if it were alone.
 
         So a small one need not wait for a large one that came just before, and a large one is overtaken only by those
         that come while it could have been worked on (the earliest due date rule; Jackson 1955).

@@ -53,9 +53,9 @@ class Ticket(Generic[Item, Result]):
         with self._lock:
             if self.settled:
                 return False
-            self.settled = True
+            settle = self._let_go()
         if outcome is not None:
-            self._settle(outcome)
+            settle(outcome)
         return True
 
     def answered(self) -> None:
@@ -64,8 +64,15 @@ class Ticket(Generic[Item, Result]):
             answers = [entry.answer for entry in self.entries if entry.answer is not None]
             if self.settled or len(answers) < len(self.entries):
                 return
-            self.settled = True
-        self._settle(answers)
+            settle = self._let_go()
+        settle(answers)
+
+    def _let_go(self) -> Settle[Result]:
+        # It and its entries know each other, and who waits knows the photograph: the garbage collector may take long.
+        settle, self._settle = self._settle, _nothing
+        self.settled = True
+        self.entries = []
+        return settle
 
 
 @dataclass(eq=False, slots=True)
@@ -145,14 +152,15 @@ class MicroBatcher(Generic[Item, Result]):
         """
         now = self.clock()
         ticket = Ticket(keys, item, now if order is None else order, now, settle)
+        entries = ticket.entries
         with self._changed:
             queues = [self._queues[key] for key in keys]
             self._check_open()
-            for queue, entry in zip(queues, ticket.entries, strict=True):
+            for queue, entry in zip(queues, entries, strict=True):
                 _insert(queue, entry)
             self._changed.notify()
         ticket.answered()  # where no network is needed
-        for entry in ticket.entries:
+        for entry in entries:
             self.on_queued(entry)
         return partial(self._withdraw, ticket)
 
@@ -258,14 +266,18 @@ class MicroBatcher(Generic[Item, Result]):
         return batch
 
     def _withdraw(self, ticket: Ticket[Item, Result]) -> bool:
+        entries = ticket.entries
         if not ticket.end():
             return False
         with self._changed:
-            for entry in ticket.entries:
+            for entry in entries:
                 with suppress(ValueError):  # it was taken
                     self._queues[entry.key].remove(entry)
             self._changed.notify()
         return True
+
+
+def _nothing(_: object) -> None: ...
 
 
 def _insert(queue: deque[Entry[Item, Result]], entry: Entry[Item, Result]) -> None:

@@ -141,6 +141,7 @@ class Engine:
             raise DeadlineError(f"not finished within {self._request_timeout_s:g} s") from None
         finally:
             line.abandon()
+            del line  # an error's traceback knows this frame, and the line the error: a circle around the photograph
 
     def _steps(
         self, data: bytes, order: Order, lease: Lease, place: Place, arrived: float
@@ -165,16 +166,20 @@ class Engine:
         answers: list[Answer[Tensor]] = yield partial(self._batcher.submit, keys, canvas, order=place.order)
         place.stage, inferred = Stage.WRITING, clock()
         painting = Painting(photograph.lightness, _mean(answers), order.saturation)
-        self._ask_for_help(painting, place.order)
+        self._ask_for_help(painting, place.order, lease)
+        waited_s = 0.0
         while painting.paint(_BANDS):
+            rests = clock()
             yield partial(_turn, ())
+            waited_s += clock() - rests
         painting.wait()
         recomposed = clock()
         encoded = encode(painting.rgb, photograph.alpha, format, order.quality)
         written = clock()
-        self._admission.observe(Stage.WRITING, header.pixels, written - inferred)
+        self._admission.observe(Stage.WRITING, header.pixels, written - inferred - waited_s)
         lease.hold(min(len(encoded), needed))
-        inference_s = sum(answer.inference_s for answer in answers)
+        # The networks of a blend may have run side by side.
+        inference_s = min(inferred - read, sum(answer.inference_s for answer in answers))
         seconds = {
             # The wait for a lane counts as decoding: it is time the client spends there.
             "decode": read - arrived,
@@ -205,15 +210,18 @@ class Engine:
         finally:
             self._admission.observe(Stage.DECODING, pixels, time.monotonic() - started)
 
-    def _ask_for_help(self, painting: Painting, order: float) -> None:
+    def _ask_for_help(self, painting: Painting, order: float, lease: Lease) -> None:
         """Has lanes that have nothing to do join in."""
         for _ in range(min(self._lanes.spare, painting.bands_left - 1)):
             # Weakly: one that comes too late must not have kept the photograph in memory until then.
-            self._lanes.post(order, partial(self._help, weakref.ref(painting), order))
+            self._lanes.post(order, partial(self._help, weakref.ref(painting), order, lease))
 
-    def _help(self, painting: "weakref.ref[Painting]", order: float) -> None:
-        if (alive := painting()) is not None and alive.paint(_BANDS):
-            self._lanes.post(order, partial(self._help, painting, order))
+    def _help(self, painting: "weakref.ref[Painting]", order: float, lease: Lease) -> None:
+        with lease:
+            more = (alive := painting()) is not None and alive.paint(_BANDS)
+            del alive
+        if more:
+            self._lanes.post(order, partial(self._help, painting, order, lease))
 
 
 def _mean(answers: Sequence[Answer[Tensor]]) -> Tensor:

@@ -4,6 +4,7 @@ import bisect
 from collections.abc import Mapping
 
 _SMOOTHING = 0.2  # weight of the newest batch
+_OUTLIER = 3  # times the mean: a machine that stood still for a moment says nothing about batches
 
 
 class BatchCosts:
@@ -22,7 +23,8 @@ class BatchCosts:
     def observe(self, key: str, size: int, seconds: float) -> None:
         """Learns from a batch of `size` that took `seconds`."""
         bucket = self._bucket(key, size)
-        self._seconds[key][bucket] += _SMOOTHING * (seconds - self._seconds[key][bucket])
+        known = self._seconds[key][bucket]
+        self._seconds[key][bucket] += _SMOOTHING * (min(seconds, _OUTLIER * known) - known)
 
     def predict(self, key: str, count: int) -> float:
         """Seconds that `count` photographs take, in batches as large as can be."""

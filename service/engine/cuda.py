@@ -187,7 +187,7 @@ class CudaDevice:
 
     name = "cuda"
     # Eight photographs are there within a millisecond of the launch; but before it the worker's thread must wake up and
-    # get the interpreter, which a codec thread may hold for 5 ms (sys.getswitchinterval).
+    # get the interpreter, which a lane may hold for 5 ms (sys.getswitchinterval).
     lead_s: float | None = 0.005
     """So long before the running batch's predicted end the next one is launched; None: only when it has ended."""
 

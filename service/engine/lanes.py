@@ -11,13 +11,9 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
-
-T = TypeVar("T")
 
 
 @dataclass(order=True, slots=True)
@@ -34,7 +30,7 @@ class Lanes:
     """Worker threads that take work from one order; used from any thread."""
 
     def __init__(
-        self, count: int, begin: Callable[[], object] = int, clock: Callable[[], float] = time.monotonic
+        self, count: int, begin: Callable[[], object] = lambda: None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """`begin` is called on each thread before its first work."""
         self.count = count
@@ -72,20 +68,6 @@ class Lanes:
                 self._newcomers[key].append(work)
             self._changed.notify()
         return partial(self._withdraw, work)
-
-    def submit(self, order: float, run: Callable[[], T]) -> "Future[T]":
-        """The same for work with a result, which can be cancelled for as long as it has not begun."""
-        future: Future[T] = Future()
-
-        def settle() -> None:
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(run())
-                except Exception as error:
-                    future.set_exception(error)
-
-        self.post(order, settle)
-        return future
 
     def take_newcomer(self, key: str) -> Callable[[], None] | None:
         """Takes the first newcomer to a queue out of the order, for the caller to run; None: there is none."""

@@ -20,12 +20,16 @@ _TRUST = 0.8
 """The share of a batch's predicted time after which its end is waited for."""
 
 
+_TRIED_AGAIN = 100
+"""Photographs, after which all cores are tried for one that is alone, although they were slower."""
+
+
 class Worker(Protocol):
     """What the rest of the engine sees of it."""
 
     @property
     def alive(self) -> bool:
-        """Whether batches are being served."""
+        """Whether batches are being served; the lanes themselves are asked as well."""
 
     def start(self) -> None:
         """Begins to serve."""
@@ -146,12 +150,13 @@ class LaneWorker(Generic[Item, Result]):
         self._costs = costs
         self._costs_alone = costs_alone
         self._cores_alone = device.on_many_cores.cores
+        self._photographs = 0
         self._dead = False
 
     @property
     def alive(self) -> bool:
         """See `Worker`."""
-        return not self._dead and self._lanes.alive
+        return not self._dead
 
     def start(self) -> None:
         """See `Worker`."""
@@ -171,13 +176,19 @@ class LaneWorker(Generic[Item, Result]):
             newcomer()
         if not (entries := self._batcher.take(key, size)):
             return
-        spreads = len(entries) == 1 and self._costs_alone.predict(key, 1) < self._costs.predict(key, 1)
+        spreads = len(entries) == 1 and self._is_worth_all_cores(key)
         try:
             with self._lanes.reserve(self._cores_alone[key]) if spreads else nullcontext(False) as alone:
                 (self._on_many_cores if alone else self._on_one_core).run(entries)
         except BaseException:
             _abort(self._batcher)
             self._dead = True
+
+    def _is_worth_all_cores(self, key: str) -> bool:
+        # What is not used is not measured: now and then it is used whatever is known of it.
+        self._photographs += 1
+        tries = self._cores_alone[key] > 1 and self._photographs % _TRIED_AGAIN == 0
+        return tries or self._costs_alone.predict(key, 1) < self._costs.predict(key, 1)
 
 
 def _abort(batcher: MicroBatcher[Item, Result]) -> None:

@@ -12,7 +12,6 @@ A file becomes lightness in this order: orientation applied, ICC profile to sRGB
 
 import os
 import re
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -94,8 +93,9 @@ _ACCEPTED = ", ".join(name for name, _ in _READERS.values())
 
 _WRITTEN_AS_READ = {"JPEG": ImageFormat.JPEG, "WebP": ImageFormat.WEBP}
 
-# What the codecs themselves can hold; PNG's own limit is far above any picture.
-_LONGEST_SIDE = {ImageFormat.PNG: 2**31 - 1, ImageFormat.JPEG: 65_500, ImageFormat.WEBP: 16_383}
+# What the codecs themselves can hold; PNG's own limit is far above any picture, and above this side none is read:
+# what is enlarged to it would take more memory than its pixels.
+_LONGEST_SIDE = {ImageFormat.PNG: 65_535, ImageFormat.JPEG: 65_500, ImageFormat.WEBP: 16_383}
 
 BYTES_PER_PIXEL = {
     (ImageFormat.PNG, False): 18,
@@ -208,7 +208,8 @@ def encode(rgb: Tensor, alpha: Tensor | None, format: ImageFormat, quality: int)
 def _file_in_memory() -> BinaryIO:
     # Into a real file Pillow writes a JPEG without the interpreter lock; into any other it holds the lock until the
     # last byte is written, a tenth of a second for 12 megapixels, and everybody else waits.
-    return os.fdopen(os.memfd_create("photograph"), "w+b") if sys.platform == "linux" else BytesIO()
+    # Not every Python for Linux has it.
+    return os.fdopen(os.memfd_create("photograph"), "w+b") if hasattr(os, "memfd_create") else BytesIO()
 
 
 def _check_sides(width: int, height: int, format: ImageFormat) -> None:
@@ -256,6 +257,11 @@ def _check_header(image: ImageFile, name: str, max_pixels: int) -> None:
         if width * height > max_pixels:
             raise TooManyPixelsError(
                 f"The {name} image declares {width} × {height} pixels; at most {max_pixels} pixels are accepted"
+            )
+        if max(width, height) > _LONGEST_SIDE[ImageFormat.PNG]:
+            raise TooManyPixelsError(
+                f"The {name} image declares {width} × {height} pixels; "
+                f"at most {_LONGEST_SIDE[ImageFormat.PNG]} a side are accepted"
             )
     if image.mode in _WIDE_MODES:
         raise UnsupportedFormatError(
@@ -305,7 +311,9 @@ def _lightness_reader(image: ImageFile) -> Callable[[Image.Image], NDArray[np.fl
     if image.mode == "LAB":
         return lambda strip: np.asarray(strip.getchannel("L")) * np.float32(100 / 255)
     if image.mode in _GRAY_MODES:
-        table = _tone_curve(icc, *_levels_of(image))
+        # Profiles of scanners and cameras are a few kilobytes: what is larger is not kept.
+        tone_curve = _tone_curve if icc is None or len(icc) <= _LONGEST_KEPT_PROFILE else _tone_curve.__wrapped__
+        table = tone_curve(icc, *_levels_of(image))
         return lambda strip: table[np.asarray(strip if strip.mode.startswith("I;16") else strip.convert("L"))]
     mode = "CMYK" if image.mode == "CMYK" else "RGB"
     to_srgb = _srgb_converter(icc, mode)
@@ -322,6 +330,9 @@ def _levels_of(image: ImageFile) -> tuple[int, float, bool]:
         white_at_zero = image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == 0
         return 65_536, 2 ** image.tag_v2[BITSPERSAMPLE][0] - 1, white_at_zero
     return 65_536, 65_535, False
+
+
+_LONGEST_KEPT_PROFILE = 2**16
 
 
 # Photographs mostly come one like the other, and this takes some twenty calls of torch.

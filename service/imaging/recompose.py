@@ -27,6 +27,7 @@ def recompose(lightness: Tensor, ab: Tensor, saturation: float) -> Tensor:
     """
     painting = Painting(lightness, ab, saturation)
     painting.paint()
+    painting.wait()
     return painting.rgb
 
 
@@ -47,6 +48,7 @@ class Painting:
         self._bands = deque(slice(top, top + rows) for top in range(0, height, rows))
         self._unfinished = len(self._bands)
         self._finished = threading.Condition()
+        self._error: Exception | None = None
 
     @property
     def rgb(self) -> Tensor:
@@ -65,7 +67,10 @@ class Painting:
                 band = self._bands.popleft()
             except IndexError:
                 return False
-            paint(self._gray[band], self._wide, self._first[band], self._weights[band], self._rgb[band])
+            try:
+                paint(self._gray[band], self._wide, self._first[band], self._weights[band], self._rgb[band])
+            except Exception as error:
+                self._error = error
             with self._finished:
                 self._unfinished -= 1
                 if not self._unfinished:
@@ -73,6 +78,8 @@ class Painting:
         return bool(self._bands)
 
     def wait(self) -> None:
-        """Until others have painted the bands that they have begun, once none is left."""
+        """Until others have painted the bands that they have begun, once none is left; raises what befell any."""
         with self._finished:
             self._finished.wait_for(lambda: not self._unfinished)
+        if self._error is not None:
+            raise self._error

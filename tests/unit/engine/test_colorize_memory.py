@@ -21,6 +21,7 @@ from service.imaging.codec import (
 )
 from tests.pictures import to_bytes
 from tests.unit.engine.gated_device import TIMEOUT_S, GatedDevice
+from tests.unit.engine.lane_work import submit
 from tests.unit.engine.studio import MOBILENET, Coloring, Studio
 
 pytestmark = pytest.mark.anyio
@@ -93,7 +94,7 @@ async def leave(*colorings: Coloring) -> None:
 
 async def lanes_are_idle(studio: Studio) -> None:
     """Until the lane has done all it was given."""
-    await asyncio.wrap_future(studio.lanes.submit(LAST, int))
+    await asyncio.wrap_future(submit(studio.lanes, LAST, int))
 
 
 async def test_a_full_budget_refuses_and_an_answer_makes_room(studio: Studio, device: GatedDevice, need: int) -> None:

@@ -76,3 +76,8 @@ def test_what_it_was_made_of_stays_as_it_is() -> None:
     measured = {"left": {1: 1.0}}
     BatchCosts(measured).observe("left", 1, 9)
     assert measured == {"left": {1: 1.0}}
+
+
+def test_a_machine_that_stood_still_for_a_moment_says_little(costs: BatchCosts) -> None:
+    costs.observe("left", 1, 1000)
+    assert costs.predict("left", 1) < 2

@@ -1,6 +1,8 @@
 """The lanes as the device: what they run together, and on how many cores."""
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -14,6 +16,7 @@ from service.engine.lanes import Lanes
 from service.engine.worker import LaneWorker
 from service.telemetry.metrics import Metrics
 from tests.unit.engine.gated_device import TIMEOUT_S, GatedDevice
+from tests.unit.engine.lane_work import submit
 
 Outcome = list[Answer[str]] | Exception
 
@@ -116,6 +119,34 @@ def test_not_if_that_takes_longer(make: Make) -> None:
     assert service.cores.on_many_cores.batches == []
 
 
+def test_but_now_and_then_it_is_tried_again(make: Make) -> None:
+    """Else one bad moment would decide for ever: what is not used is not measured."""
+    service = make(alone=11.0)
+    for device in (service.cores.on_one_core, service.cores.on_many_cores):
+        device.open()
+    for _ in range(100):
+        assert service.submit("a").result == "A"
+        submit(service.lanes, 9, int).result(TIMEOUT_S)  # the lane is free again
+    assert len(service.cores.on_many_cores.batches) == 1
+
+
+def test_who_was_answered_does_not_wait_for_the_garbage_collector(make: Make) -> None:
+    """A photograph's answer may be tens of megabytes, which the budget counts as given back."""
+    service = make(lanes=1)
+    for device in (service.cores.on_one_core, service.cores.on_many_cores):
+        device.open()
+    gc.disable()
+    try:
+        waiting = service.submit("a")
+        assert waiting.result == "A"
+        submit(service.lanes, 9, int).result(TIMEOUT_S)
+        gone = weakref.ref(waiting)
+        del waiting
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
 def test_nor_while_another_lane_works(make: Make) -> None:
     service = make()
     begun, ended = threading.Event(), threading.Event()
@@ -209,7 +240,7 @@ def test_newcomers_are_fetched_into_a_batch_that_pays_and_no_more_of_them(make: 
     service.cores.on_one_core.open()
     service.cores.on_many_cores.open()
     assert first.result == "FIRST"
-    service.lanes.submit(9, int).result(TIMEOUT_S)
+    submit(service.lanes, 9, int).result(TIMEOUT_S)
     assert [one.result for one in waiting] == ["A", "B", "C", "OTHER"]
     assert decoded == ["b", "c", "other"]
     assert service.cores.on_one_core.batches[0] == ("left", ["a", "b"])

@@ -8,6 +8,7 @@ import pytest
 
 from service.engine.lanes import Lanes
 from tests.unit.engine.gated_device import TIMEOUT_S, Clock
+from tests.unit.engine.lane_work import submit
 
 
 class Gate:
@@ -52,7 +53,7 @@ def test_the_smallest_order_goes_first_and_of_equals_the_first(make_lanes: Calla
     for order, name in ((3, "c"), (1, "a"), (2, "b"), (1, "a again")):
         lanes.post(order, lambda name=name: done.append(name))  # type: ignore[misc]
     lanes.post(5, lambda: done.append("now"), at_once=True)
-    last = lanes.submit(4, int)
+    last = submit(lanes, 4, int)
     gate.opened.set()
     last.result(TIMEOUT_S)
     assert done == ["now", "a", "a again", "b", "c"]
@@ -60,7 +61,7 @@ def test_the_smallest_order_goes_first_and_of_equals_the_first(make_lanes: Calla
 
 def test_lanes_work_side_by_side(make_lanes: Callable[..., Lanes]) -> None:
     lanes, barrier = make_lanes(3), threading.Barrier(3)
-    jobs = [lanes.submit(0, lambda: barrier.wait(TIMEOUT_S)) for _ in range(3)]
+    jobs = [submit(lanes, 0, lambda: barrier.wait(TIMEOUT_S)) for _ in range(3)]
     assert sorted(job.result(TIMEOUT_S) for job in jobs) == [0, 1, 2]
 
 
@@ -71,7 +72,7 @@ def test_spare_lanes_are_those_with_nothing_to_do(make_lanes: Callable[..., Lane
     assert lanes.spare == 1
     gates += busy(lanes)
     assert lanes.spare == 0
-    waiting = lanes.submit(0, int)
+    waiting = submit(lanes, 0, int)
     assert lanes.spare == 0
     gates[0].opened.set()
     waiting.result(TIMEOUT_S)
@@ -89,17 +90,17 @@ def test_what_waits_counts_even_before_a_lane_wakes_up() -> None:
 def test_a_result_can_be_cancelled_until_it_is_begun(make_lanes: Callable[..., Lanes]) -> None:
     lanes, ran = make_lanes(), list[str]()
     (gate,) = busy(lanes)
-    job = lanes.submit(0, lambda: ran.append("cancelled"))
+    job = submit(lanes, 0, lambda: ran.append("cancelled"))
     assert job.cancel()
     gate.opened.set()
-    lanes.submit(1, int).result(TIMEOUT_S)
+    submit(lanes, 1, int).result(TIMEOUT_S)
     assert ran == []
 
 
 def test_an_error_is_the_callers(make_lanes: Callable[..., Lanes]) -> None:
     lanes = make_lanes()
     with pytest.raises(ZeroDivisionError):
-        lanes.submit(0, lambda: 1 / 0).result(TIMEOUT_S)
+        submit(lanes, 0, lambda: 1 / 0).result(TIMEOUT_S)
     assert lanes.alive
 
 
@@ -114,7 +115,7 @@ def test_a_newcomer_can_be_taken_out_of_the_order(make_lanes: Callable[..., Lane
     assert newcomer is not None
     newcomer()
     assert done == ["both"]
-    last = lanes.submit(4, int)
+    last = submit(lanes, 4, int)
     gate.opened.set()
     last.result(TIMEOUT_S)
     assert done == ["both", "left", "right"]
@@ -128,7 +129,7 @@ def test_done_work_is_let_go_of(make_lanes: Callable[..., Lanes]) -> None:
     held, gone = Gate(), threading.Event()
     held.opened.set()
     weakref.finalize(held, gone.set)
-    lanes.submit(0, held).result(TIMEOUT_S)
+    submit(lanes, 0, held).result(TIMEOUT_S)
     del held
     assert gone.wait(TIMEOUT_S)
 
@@ -142,7 +143,7 @@ def test_stall_is_the_time_without_progress(make_lanes: Callable[..., Lanes]) ->
     clock.now = 130
     assert lanes.stalled_s() == 30
     gate.opened.set()
-    lanes.submit(0, int).result(TIMEOUT_S)
+    submit(lanes, 0, int).result(TIMEOUT_S)
     while lanes.stalled_s():
         pass
 
@@ -179,7 +180,7 @@ def test_lanes_are_reserved_for_who_is_alone(make_lanes: Callable[..., Lanes]) -
     assert gate.begun.wait(TIMEOUT_S)
     assert lanes.spare == 1
     (third,) = busy(lanes)
-    kept = lanes.submit(1, int)
+    kept = submit(lanes, 1, int)
     assert (lanes.spare, kept.done()) == (0, False)
     gate.opened.set()
     kept.result(TIMEOUT_S)
@@ -195,6 +196,6 @@ def test_and_not_while_others_work_or_wait(make_lanes: Callable[..., Lanes]) -> 
         with lanes.reserve(2) as alone:
             return alone
 
-    assert lanes.submit(0, reserve).result(TIMEOUT_S) is False
+    assert submit(lanes, 0, reserve).result(TIMEOUT_S) is False
     gate.opened.set()
-    lanes.submit(0, int).result(TIMEOUT_S)
+    submit(lanes, 0, int).result(TIMEOUT_S)

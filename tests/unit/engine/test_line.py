@@ -10,6 +10,7 @@ import pytest
 from service.engine.lanes import Lanes
 from service.engine.line import Line, Resume, Wait
 from tests.unit.engine.gated_device import TIMEOUT_S
+from tests.unit.engine.lane_work import submit
 
 Steps = Generator[Wait, Any, str]
 
@@ -86,7 +87,7 @@ def test_a_line_ends_with_what_its_steps_return(lanes: Lanes, desk: Desk) -> Non
 def test_a_lane_does_other_work_while_a_line_waits(lanes: Lanes, desk: Desk) -> None:
     line = start(lanes, Visit(desk).run())
     assert desk.waiting.wait(TIMEOUT_S)
-    assert lanes.submit(1, lambda: "done").result(TIMEOUT_S) == "done"
+    assert submit(lanes, 1, lambda: "done").result(TIMEOUT_S) == "done"
     assert not line.result.done()
     desk.end("late")
     line.result.result(TIMEOUT_S)
@@ -128,7 +129,7 @@ def test_who_leaves_a_wait_ends_the_line_there(lanes: Lanes, desk: Desk) -> None
     steps = Visit(desk)
     line = start(lanes, steps.run())
     assert desk.waiting.wait(TIMEOUT_S)
-    lanes.submit(1, int).result(TIMEOUT_S)  # the lane has left the line
+    submit(lanes, 1, int).result(TIMEOUT_S)  # the lane has left the line
     line.abandon()
     assert steps.over.is_set()
     assert desk.called_off.is_set()
@@ -141,7 +142,7 @@ def test_who_leaves_when_the_answer_is_under_way_ends_it_before_the_next_step(la
     line = start(lanes, steps.run())
     assert desk.waiting.wait(TIMEOUT_S)
     gate = threading.Event()
-    lanes.submit(-1, lambda: gate.wait(TIMEOUT_S))  # so that the answer waits for the lane
+    submit(lanes, -1, lambda: gate.wait(TIMEOUT_S))  # so that the answer waits for the lane
     desk.end("colours")
     line.abandon()
     assert steps.over.is_set()
@@ -173,7 +174,7 @@ def test_a_step_cannot_be_interrupted_but_is_the_last(lanes: Lanes, desk: Desk) 
 
 def test_who_leaves_before_the_first_step_is_not_worked_for(lanes: Lanes) -> None:
     gate, begun = threading.Event(), threading.Event()
-    lanes.submit(0, lambda: gate.wait(TIMEOUT_S))
+    submit(lanes, 0, lambda: gate.wait(TIMEOUT_S))
 
     def steps() -> Steps:
         begun.set()

@@ -21,6 +21,7 @@ from service.imaging.codec import (
     UnsupportedFormatError,
     decode,
     encode,
+    inspect,
 )
 from service.imaging.color import gray_to_lightness, rgb_to_lightness, srgb_encode
 from tests.pictures import to_bytes
@@ -412,3 +413,19 @@ def test_sides_that_a_format_cannot_hold_are_refused(format: ImageFormat, side: 
     assert encode(torch.zeros(1, side - 1, 3, dtype=torch.uint8), None, format, 50)
     with pytest.raises(TooManyPixelsError, match=f"{format} holds at most {side - 1} a side; ask for png"):
         encode(torch.zeros(side, 1, 3, dtype=torch.uint8), None, format, 50)
+
+
+@pytest.mark.parametrize("read", [decode, inspect])
+def test_a_side_that_is_out_of_proportion_is_refused(read: Callable[[bytes, int], object]) -> None:
+    """Few pixels, but what is enlarged along such a side would take gigabytes."""
+    with pytest.raises(TooManyPixelsError, match="65535 a side"):
+        read(to_bytes(Image.new("L", (1, 70_000)), "PNG"), 10**6)
+
+
+def test_profiles_of_an_odd_size_are_not_kept() -> None:
+    """They come from clients, and would be in memory for ever."""
+    file = BytesIO()
+    Image.new("L", (4, 4), 90).save(file, "PNG", icc_profile=bytes(100_000))
+    kept = codec._tone_curve.cache_info().currsize
+    assert decode(file.getvalue(), 10**6).lightness.shape == (4, 4)
+    assert codec._tone_curve.cache_info().currsize == kept

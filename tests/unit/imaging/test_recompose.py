@@ -155,3 +155,19 @@ def test_a_painting_can_be_interrupted_between_bands() -> None:
     assert not painting.paint(bands)
     assert not painting.paint(1)
     painting.wait()
+
+
+def test_what_befalls_a_helper_is_raised_where_the_picture_is_waited_for(
+    noise: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nobody waits for bands that will never be painted."""
+
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    painting = Painting(*noise, 1.0)
+    monkeypatch.setattr("service.imaging.recompose.paint", fail)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(painting.paint).result(20)
+    with pytest.raises(MemoryError):
+        painting.wait()
