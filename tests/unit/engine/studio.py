@@ -59,6 +59,11 @@ class Studio:
     photo: bytes
     """A PNG of 160×120 pixels."""
 
+    def make_cost(self, choice: BackboneChoice, size: int, seconds: float) -> None:
+        """Has batches of a size take so long, as far as the service knows."""
+        for _ in range(80):
+            self.costs.observe(choice, size, seconds)
+
     def colorize(
         self, choice: BackboneChoice = MOBILENET, data: bytes | None = None, hints: Tensor | None = None
     ) -> Coloring:

@@ -191,7 +191,7 @@ async def test_a_deadline_withdraws_both_halves(colorize: Colorize, batcher: Bat
 async def test_a_refused_blend_leaves_neither_half(
     colorize: Colorize, studio: Studio, batcher: Batcher, device: GatedDevice
 ) -> None:
-    studio.costs.observe(MOBILENET, 1, 1000)
+    studio.make_cost(MOBILENET, 1, 200.8)
     first = colorize(MOBILENET)
     await asyncio.to_thread(device.wait_for_start)
     with pytest.raises(QueueFullError):
@@ -205,7 +205,7 @@ async def test_a_blend_does_not_wait_for_itself(
 ) -> None:
     """Or an idle service that is slow would refuse it for ever."""
     for name in NETWORKS:
-        studio.costs.observe(name, 1, 1000)
+        studio.make_cost(name, 1, 200.8)
     device.open()
     assert (await colorize(BLEND)).data
 
@@ -243,7 +243,7 @@ async def test_what_lacks_weights_is_not_admitted(studio: Studio, choice: Backbo
 async def test_too_long_a_line_is_refused_at_the_door_as_well(
     colorize: Colorize, studio: Studio, device: GatedDevice
 ) -> None:
-    studio.costs.observe(MOBILENET, 1, 1000)
+    studio.make_cost(MOBILENET, 1, 200.8)
     first = colorize(MOBILENET)
     await asyncio.to_thread(device.wait_for_start)
     with pytest.raises(QueueFullError) as refused:

@@ -126,7 +126,7 @@ async def test_a_photograph_without_room_is_not_decoded(studio: Studio, device: 
 async def test_when_to_come_back_is_computed_from_the_work_that_must_be_done(
     studio: Studio, device: GatedDevice
 ) -> None:
-    studio.costs.observe(MOBILENET, 2, 200)  # forty seconds for both together
+    studio.make_cost(MOBILENET, 2, 40)  # forty seconds for both together
     first, second = studio.colorize(), studio.colorize()
     await asyncio.to_thread(device.wait_for_start)
     await lanes_are_idle(studio)

@@ -30,8 +30,8 @@ def test_a_size_follows_its_own_batches_slowly(costs: BatchCosts) -> None:
 
 
 def test_a_size_between_two_counts_as_the_larger(costs: BatchCosts) -> None:
-    costs.observe("left", 3, 7)
-    assert costs.predict("left", 4) == costs.predict("left", 3) == pytest.approx(3)
+    costs.observe("left", 3, 5)
+    assert costs.predict("left", 4) == costs.predict("left", 3) == pytest.approx(2.6)
 
 
 def test_a_limit_makes_more_batches_of_the_same_work(costs: BatchCosts) -> None:
