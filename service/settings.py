@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     """Work pending and none finished for this long: not live."""
     max_upload_bytes: Annotated[int, Field(ge=1)] = 64 * 2**20
     max_pixels: Annotated[int, Field(ge=1, le=MAX_PIXELS_LIMIT)] = 50_000_000
-    max_bytes_held: Annotated[int, Field(ge=1)] = 2_500_000_000
+    max_bytes_held: Annotated[int, Field(ge=1)] = 2_600_000_000
     """Uploads, decoded photographs and answers of all requests together; what goes beyond is refused with 429."""
     lanes: Annotated[int, Field(ge=1, le=256)] = Field(default_factory=count_cores)
     """Threads that decode, compute (on a CPU), recompose and encode; one for each core by default."""
