@@ -207,8 +207,7 @@ def encode(rgb: Tensor, alpha: Tensor | None, format: ImageFormat, quality: int)
 
 def _file_in_memory() -> BinaryIO:
     # Into a real file Pillow writes a JPEG without the interpreter lock; into any other it holds the lock until the
-    # last byte is written, a tenth of a second for 12 megapixels, and everybody else waits.
-    # Not every Python for Linux has it.
+    # last byte is written, and everybody else waits. Not every Python can make a file in memory.
     return os.fdopen(os.memfd_create("photograph"), "w+b") if hasattr(os, "memfd_create") else BytesIO()
 
 
