@@ -1,6 +1,7 @@
 """The application: the lifespan builds every object and wires them, here and nowhere else."""
 
 import asyncio
+import ctypes
 import gc
 import logging
 from collections.abc import AsyncIterator
@@ -93,6 +94,7 @@ def create_app(settings: Settings) -> FastAPI:
         # What start-up made is there to stay: the garbage collector need not walk through all of torch in mid-request.
         gc.collect()
         gc.freeze()
+        _return_freed_memory()
         lanes.start()
         worker.start()
         engine = Engine(
@@ -164,6 +166,12 @@ def _open_device(settings: Settings, colorizers: dict[str, Colorizer]) -> CpuDev
     if not torch.cuda.is_available():
         raise NoDeviceError("AUTOCHROME_DEVICE is cuda, but torch finds no GPU; use auto or cpu")
     return CudaDevice(colorizers, settings.precision)
+
+
+def _return_freed_memory() -> None:
+    """Gives the operating system what compiling the networks has freed: the allocator would keep it."""
+    if (malloc_trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:  # glibc's alone
+        malloc_trim(0)
 
 
 def _why_unavailable(missing: dict[str, str]) -> dict[BackboneChoice, str]:
