@@ -117,7 +117,8 @@ def draw(spans: list[Span], title: str, out: Path) -> None:
     axes.invert_yaxis()
     axes.set_xlabel("milliseconds")
     axes.set_title(title, fontsize=10)
-    axes.legend(handles=[Patch(color="grey", alpha=alpha, label=stage) for stage, alpha in SHADES.items()], fontsize=8)
+    shades = [Patch(color="grey", alpha=alpha, label=stage) for stage, alpha in SHADES.items()]
+    axes.legend(handles=shades, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     figure.tight_layout()
     figure.savefig(out, dpi=110)
 
