@@ -4,8 +4,9 @@ Why OpenVINO, and what the alternatives took: docs/decisions/0007-cpu-path.md.
 """
 
 import warnings
-from collections.abc import Set
+from collections.abc import Callable, Set
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -73,7 +74,7 @@ class CompiledColorizer:
             part.reshape(size)
         with ThreadPoolExecutor(self.cores) as threads:
             compiled = [
-                [threads.submit(part.compile, cores) for part in (self._stem, self._body)] for _ in range(at_once)
+                [threads.submit(part.compiler(cores)) for part in (self._stem, self._body)] for _ in range(at_once)
             ]
         self._idle[size, cores] = [_Request(stem.result(), body.result()) for stem, body in compiled]
 
@@ -195,8 +196,12 @@ class _Part:
         """Makes it one for batches of a size."""
         self._model.reshape({i: [size, *shape] for i, shape in enumerate(self._shapes)})
 
-    def compile(self, cores: int) -> Any:
-        """Code for one batch at a time, on so many cores; from several threads at once, if need be."""
+    def compiler(self, cores: int) -> Callable[[], Any]:
+        """What compiles it for one batch at a time, on so many cores; for any thread, beside others."""
+        # Of a copy, which shares the weights: OpenVINO (2025.3) crashes where threads compile one model at once.
+        return partial(self._compile, self._model.clone(), cores)
+
+    def _compile(self, model: Any, cores: int) -> Any:
         config = self._config | {
             # One, because with several OpenVINO computes in threads of its own: on one core, a photograph would wait
             # twice for a thread to be woken. With one, it is the calling thread that computes.
@@ -205,6 +210,6 @@ class _Part:
             # They share the cores with those that decode and encode.
             "ENABLE_CPU_PINNING": False,
         }
-        compiled = openvino.Core().compile_model(self._model, "CPU", config)
+        compiled = openvino.Core().compile_model(model, "CPU", config)
         self.precision = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
         return compiled
