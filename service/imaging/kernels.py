@@ -4,7 +4,7 @@ As whole-array operations the same takes some thirty passes over memory, and six
 come from color.py, so that there is one definition of each colour space. The functions release the interpreter lock.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,6 +12,9 @@ from numba import float32, int32, njit, types, uint8, void
 from numpy.typing import NDArray
 
 from service.imaging import color
+
+if TYPE_CHECKING:
+    from service.imaging.upsample import Axis
 
 _LEVELS = 65_535
 """Linear light is looked up in so many steps: at black, where companding is steepest, a twentieth of an 8-bit level."""
@@ -30,6 +33,13 @@ _ABSURD = _f(1e6)
 # Each step halves the interval of the chroma's scale: 2⁻¹⁰ of the largest chroma in sRGB, 134, is 0.13, a fraction of
 # what one 8-bit level makes.
 _BISECTIONS = 10
+
+_ALIKE = 24
+"""Colours further away in L* than this count as little as any."""
+
+_LEAST_LIKENESS = 0.2
+"""Of the most: without it, what is unlike everything around, a mast or a highlight, would take the colour of the least
+unlike alone. With `_ALIKE` and the spread in upsample.py, the best of some forty on photographs of 3 megapixels."""
 
 _LINEAR = torch.linspace(0, 1, _LEVELS + 1)
 _COMPANDED = (color.srgb_encode(_LINEAR) * 255).round().to(torch.uint8).numpy()
@@ -52,28 +62,62 @@ def lightness_of(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     return lightness
 
 
-def widen(ab: NDArray[np.float32], first: NDArray[np.int32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Chroma (2, h, w) → (2, h, W): column x is the sum of the columns from `first[x]` on, times `weights[x]`."""
-    wide = np.empty((2, ab.shape[1], len(first)), np.float32)
-    _widen(ab, first, weights, wide)
-    return wide
+def enlarge(
+    lightness: NDArray[np.float32],
+    colors: NDArray[np.float32],
+    guide: NDArray[np.float32],
+    rows: "Axis",
+    columns: "Axis",
+) -> NDArray[np.float32]:
+    """A chroma map, see `Chroma`, at the size of L* (H, W): a* and b* (2, H, W).
+
+    The colour of a pixel is the mean of those at `rows.first[y]` and after and `columns.first[x]` and after, with the
+    weights given there times those of `_likeness`.
+    """
+    enlarged = np.empty((2, *lightness.shape), np.float32)
+    axes = rows.first, rows.weights, columns.first, columns.weights
+    _enlarge(lightness, colors, guide, *axes, *_room(rows, columns), enlarged)
+    return enlarged
+
+
+def means(
+    values: NDArray[np.float32], row_cells: NDArray[np.int32], column_cells: NDArray[np.int32], height: int, width: int
+) -> NDArray[np.float32]:
+    """The mean of the values (N, H, W) in each of (height, width) cells, (N, height, width).
+
+    Value (y, x) is in the cell (`row_cells[y]`, `column_cells[x]`), and no cell is without any.
+    """
+    sums = np.zeros((len(values), height, width), np.float32)
+    _add(values, row_cells, column_cells, sums)
+    counts = np.outer(np.bincount(row_cells), np.bincount(column_cells))
+    sums /= counts.astype(np.float32)
+    return sums
+
+
+def _room(rows: "Axis", columns: "Axis") -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.float32]]:
+    """For `_mix_row` to work in; made here, because compiling it there would take longer."""
+    spread = np.empty((len(rows.weights), len(columns.weights), 3, len(columns.first)), np.float32)
+    held = np.full(len(rows.weights), -1, np.int32)
+    return spread, held, np.empty((6, len(columns.first)), np.float32)
 
 
 def paint(
     lightness: NDArray[np.float32],
-    ab: NDArray[np.float32],
-    first: NDArray[np.int32],
-    weights: NDArray[np.float32],
+    colors: NDArray[np.float32],
+    guide: NDArray[np.float32],
+    rows: "Axis",
+    columns: "Axis",
+    saturation: float,
     rgb: NDArray[np.uint8],
 ) -> None:
     """Lightness with chroma, as sRGB, into `rgb` (H, W, 3).
 
-    `lightness` is L* (H, W); `ab` the chroma (2, h, W), as wide as the photograph; that of row y is the sum of the rows
-    from `first[y]` on, times `weights[y]`. Colours outside the gamut shrink towards grey of the same L* and hue:
-    clipping the channels instead would change lightness, by up to 8 L*, and hue. Chroma that is no number, or beyond
-    all bounds, counts as none, and lightness that is no number as black.
+    For the others see `enlarge`; chroma is multiplied by `saturation`. Colours outside the gamut shrink towards grey of
+    the same L* and hue: clipping the channels instead would change lightness, by up to 8 L*, and hue. Chroma that is no
+    number, or beyond all bounds, counts as none, and lightness that is no number as black.
     """
-    _paint(lightness, ab, first, weights, _COMPANDED, rgb)
+    axes = rows.first, rows.weights, columns.first, columns.weights
+    _paint(lightness, colors, guide, *axes, *_room(rows, columns), np.float32(saturation), _COMPANDED, rgb)
 
 
 def _input(dtype: Any, dimensions: int) -> Any:
@@ -95,26 +139,109 @@ def _lightness_of(
             lightness[y, x] = curve[step] + (level - _f(step)) * (curve[step + 1] - curve[step])
 
 
-@njit(void(_input(float32, 3), _input(int32, 1), _input(float32, 2), float32[:, :, ::1]), nogil=True)
-def _widen(
-    ab: NDArray[np.float32], first: NDArray[np.int32], weights: NDArray[np.float32], wide: NDArray[np.float32]
+@njit(void(_input(float32, 3), _input(int32, 1), _input(int32, 1), float32[:, :, ::1]), nogil=True)
+def _add(
+    values: NDArray[np.float32],
+    row_cells: NDArray[np.int32],
+    column_cells: NDArray[np.int32],
+    sums: NDArray[np.float32],
 ) -> None:
-    for y in range(ab.shape[1]):
-        for x in range(len(first)):
-            a, b = _f(0), _f(0)
-            for tap in range(weights.shape[1]):
-                source, weight = (
-                    np.uint32(first[x] + tap),
-                    weights[x, tap],
-                )  # unsigned: no place is counted from the end
-                a += weight * ab[0, y, source]
-                b += weight * ab[1, y, source]
-            wide[0, y, x], wide[1, y, x] = a, b
+    for n in range(values.shape[0]):
+        for y in range(values.shape[1]):
+            row = np.uint32(row_cells[y])  # unsigned: no place is counted from the end
+            for x in range(values.shape[2]):
+                sums[n, row, np.uint32(column_cells[x])] += values[n, y, x]
+
+
+@njit(nogil=True, inline="always")
+def _likeness(lightness: np.float32, other: np.float32) -> np.float32:
+    """The weight of a colour at one L* for a pixel of another: a bell that ends, and a floor."""
+    distance = (lightness - other) * _f(1 / _ALIKE)
+    closeness = _f(1) - distance * distance
+    closeness = closeness if closeness > 0 else _f(0)
+    closeness *= closeness
+    return closeness * closeness + _f(_LEAST_LIKENESS)
+
+
+@njit(nogil=True, fastmath={"contract"}, error_model="numpy")
+def _mix_row(
+    y: int,
+    lightness: NDArray[np.float32],
+    colors: NDArray[np.float32],
+    guide: NDArray[np.float32],
+    first_rows: NDArray[np.int32],
+    row_weights: NDArray[np.float32],
+    first_columns: NDArray[np.int32],
+    column_weights: NDArray[np.float32],
+    spread: NDArray[np.float32],
+    held: NDArray[np.int32],
+    row: NDArray[np.float32],
+) -> None:
+    """The chroma of a row of pixels into `row` (6, W): a*, b*, and then what need not be kept.
+
+    `spread` (taps, taps, 3, W) keeps what was last used: of each of the map's rows, for each tap, a*, b* and L* side by
+    side as the pixels need them. `held` says which rows these are; −1: none.
+    """
+    # Each loop runs over arrays of one dimension: of others, it would not be vectorised.
+    pixels, a, b, weights = lightness[y], row[0], row[1], row[2]
+    for x in range(len(pixels)):
+        a[x] = b[x] = weights[x] = _f(0)
+    for i in range(len(row_weights)):
+        source = np.uint32(first_rows[y] + i)
+        place = source % np.uint32(len(row_weights))
+        for tap in range(len(column_weights)):
+            spread_a, spread_b, spread_l = spread[place, tap, 0], spread[place, tap, 1], spread[place, tap, 2]
+            if held[place] != np.int32(source):
+                for x in range(len(pixels)):
+                    column = np.uint32(first_columns[x] + tap)
+                    spread_a[x], spread_b[x] = colors[0, source, column], colors[1, source, column]
+                    spread_l[x] = guide[source, column]
+            row_weight, column_weight = row_weights[i, y], column_weights[tap]
+            for x in range(len(pixels)):
+                weight = row_weight * column_weight[x] * _likeness(pixels[x], spread_l[x])
+                a[x] += weight * spread_a[x]
+                b[x] += weight * spread_b[x]
+                weights[x] += weight
+        held[place] = source
+    for x in range(len(pixels)):
+        share = _f(1) / weights[x]
+        a[x] *= share
+        b[x] *= share
+
+
+_AXIS = (_input(int32, 1), _input(float32, 2))
+_MAP = (_input(float32, 2), _input(float32, 3), _input(float32, 2), *_AXIS, *_AXIS)
+_ROOM = (float32[:, :, :, ::1], int32[::1], float32[:, ::1])
+
+
+@njit(void(*_MAP, *_ROOM, float32[:, :, ::1]), nogil=True)
+def _enlarge(
+    lightness: NDArray[np.float32],
+    colors: NDArray[np.float32],
+    guide: NDArray[np.float32],
+    first_rows: NDArray[np.int32],
+    row_weights: NDArray[np.float32],
+    first_columns: NDArray[np.int32],
+    column_weights: NDArray[np.float32],
+    spread: NDArray[np.float32],
+    held: NDArray[np.int32],
+    row: NDArray[np.float32],
+    enlarged: NDArray[np.float32],
+) -> None:
+    for y in range(lightness.shape[0]):
+        _mix_row(y, lightness, colors, guide, first_rows, row_weights, first_columns, column_weights, spread, held, row)
+        for x in range(lightness.shape[1]):
+            enlarged[0, y, x], enlarged[1, y, x] = row[0, x], row[1, x]
 
 
 @njit(nogil=True, inline="always")
 def _expand(f: np.float32) -> np.float32:
     return f * f * f if f > _DELTA else (f - _OFFSET) * _INVERSE_SLOPE
+
+
+@njit(nogil=True, inline="always")
+def _f_of(lightness: np.float32) -> np.float32:
+    return (lightness + _f(16)) * _f(1 / 116)
 
 
 @njit(nogil=True, inline="always")
@@ -131,50 +258,49 @@ def _inside(rgb: tuple[np.float32, np.float32, np.float32]) -> bool:
 
 
 @njit(nogil=True, inline="always")
-def _step(linear: np.float32) -> np.int32:
+def _step(linear: np.float32) -> np.uint32:
     """The place in a table; 0 for what is not a number, whose cast could be any place in memory."""
-    if not linear > 0:
-        return np.int32(0)
-    return np.int32(min(linear, _f(1)) * _f(_LEVELS) + _f(0.5))
+    positive = linear if linear > 0 else _f(0)
+    return np.uint32(min(positive, _f(1)) * _f(_LEVELS) + _f(0.5))
 
 
-@njit(
-    void(
-        _input(float32, 2), _input(float32, 3), _input(int32, 1), _input(float32, 2), _input(uint8, 1), uint8[:, :, ::1]
-    ),
-    nogil=True,
-)
+@njit(void(*_MAP, *_ROOM, float32, _input(uint8, 1), uint8[:, :, ::1]), nogil=True)
 def _paint(
     lightness: NDArray[np.float32],
-    ab: NDArray[np.float32],
-    first: NDArray[np.int32],
-    weights: NDArray[np.float32],
+    colors: NDArray[np.float32],
+    guide: NDArray[np.float32],
+    first_rows: NDArray[np.int32],
+    row_weights: NDArray[np.float32],
+    first_columns: NDArray[np.int32],
+    column_weights: NDArray[np.float32],
+    spread: NDArray[np.float32],
+    held: NDArray[np.int32],
+    row: NDArray[np.float32],
+    saturation: np.float32,
     companded: NDArray[np.uint8],
     rgb: NDArray[np.uint8],
 ) -> None:
-    height, width = lightness.shape
-    row_a, row_b = np.empty(width, np.float32), np.empty(width, np.float32)
-    for y in range(height):
-        row_a[:] = _f(0)
-        row_b[:] = _f(0)
-        for tap in range(weights.shape[1]):
-            source, weight = np.uint32(first[y] + tap), weights[y, tap]
-            for x in range(width):
-                row_a[x] += weight * ab[0, source, x]
-                row_b[x] += weight * ab[1, source, x]
-        for x in range(width):
-            fy = (lightness[y, x] + _f(16)) * _f(1 / 116)
-            a, b = row_a[x] * _f(1 / 500), row_b[x] * _f(1 / 200)
-            if not (abs(a) < _ABSURD and abs(b) < _ABSURD):  # not a number is below nothing
-                a, b = _f(0), _f(0)
-            linear = _linear(fy, a, b)
-            if not _inside(linear):
+    a, b, red, green, blue = row[0], row[1], row[3], row[4], row[5]
+    for y in range(lightness.shape[0]):
+        _mix_row(y, lightness, colors, guide, first_rows, row_weights, first_columns, column_weights, spread, held, row)
+        # In three loops, because the first can be vectorised, and of the second few pixels have a part.
+        pixels = lightness[y]
+        for x in range(len(pixels)):
+            one, other = a[x] * (saturation * _f(1 / 500)), b[x] * (saturation * _f(1 / 200))
+            sane = abs(one) < _ABSURD and abs(other) < _ABSURD  # not a number is below nothing
+            a[x], b[x] = one if sane else _f(0), other if sane else _f(0)
+            red[x], green[x], blue[x] = _linear(_f_of(pixels[x]), a[x], b[x])
+        for x in range(len(pixels)):
+            if not _inside((red[x], green[x], blue[x])):
+                fy = _f_of(pixels[x])
                 # Grey itself is always inside: the lower end of the interval stays there.
                 low, step = _f(0), _f(0.5)
                 for _ in range(_BISECTIONS):
-                    if _inside(_linear(fy, a * (low + step), b * (low + step))):
+                    if _inside(_linear(fy, a[x] * (low + step), b[x] * (low + step))):
                         low += step
                     step *= _f(0.5)
-                linear = _linear(fy, a * low, b * low)
-            for channel in range(3):
-                rgb[y, x, channel] = companded[_step(linear[channel])]
+                red[x], green[x], blue[x] = _linear(fy, a[x] * low, b[x] * low)
+        for x in range(len(pixels)):
+            rgb[y, x, 0] = companded[_step(red[x])]
+            rgb[y, x, 1] = companded[_step(green[x])]
+            rgb[y, x, 2] = companded[_step(blue[x])]

@@ -1,12 +1,30 @@
 """Between the photograph's size and the network's: lightness reduced on the way down, chroma enlarged on the way up."""
 
-import math
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
+
+from service.imaging.kernels import enlarge, means
+
+_SAMPLES = 4
+"""So many pixels of each row and column of the network's are enough to know its mean by."""
+
+_SPREAD = 0.3
+"""Variance of the spatial weights in the network's pixels, where the photograph has many times as many."""
+
+_TAPS = 3
+"""Rows, and columns, of the network's that a pixel's colour is made of."""
+
+_OVERSHOOT = np.float32(1.5)
+"""A correction goes further than what is lacking, as what it adds is averaged again: two such do what else takes
+four."""
+
+_ABSURD = 1e4
+"""In units of a* and b*: far beyond any colour."""
 
 
 def reduce(lightness: Tensor, size: int) -> Tensor:
@@ -20,30 +38,103 @@ def reduce(lightness: Tensor, size: int) -> Tensor:
     return reduced.clamp(0, 100)  # bicubic overshoots at edges
 
 
-@lru_cache(maxsize=64)
-def bicubic_weights(before: int, after: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """What the rows (or columns) of a picture resized from `before` to `after` of them are made of, bicubically.
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """Which of a map's rows (or columns) those of a photograph are made of: `weights[:, y]` from `first[y]` on."""
 
-    Row y is the sum of the rows from `first[y]` on times `weights[y]`: answers `first` (after,) and `weights`
-    (after, taps). It is Pillow's filter (a = −0.5; R. Keys 1981, "Cubic Convolution Interpolation for Digital Image
-    Processing"): centred, renormalised where it hangs over an edge, and widened where the picture becomes smaller, so
-    that nothing aliases there either.
+    first: NDArray[np.int32]
+    """(pixels,)."""
+    weights: NDArray[np.float32]
+    """(taps, pixels); each column's sum is 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chroma:
+    """A chroma map, to be read at a photograph's size along the photograph's own edges.
+
+    It is a joint bilateral filter (Kopf et al. 2007, "Joint Bilateral Upsampling"): a pixel's colour is the mean of the
+    nine nearest of the map, the nearer and the more alike in lightness the heavier. Such a mean alone is paler than the
+    map, and worse than bicubic; so `colors` are corrected until what they are enlarged to averages to the map again
+    (back-projection; Irani and Peleg 1991, "Improving Resolution by Image Registration"). What else was tried:
+    docs/decisions/0015-edges.md.
     """
-    scale = before / after
-    widened = max(scale, 1.0)
-    taps = min(before, math.ceil(4 * widened) + 1)
-    centers = (np.arange(after) + 0.5) * scale
-    first = np.floor(centers - 2 * widened + 0.5).astype(np.int32).clip(0, before - taps)
-    weights = _cubic((first[:, None] + np.arange(taps) + 0.5 - centers[:, None]) / widened)
-    weights /= weights.sum(axis=1, keepdims=True)
-    answer = first, weights.astype(np.float32)
-    for array in answer:
+
+    colors: NDArray[np.float32]
+    """a* and b*, (2, h, w)."""
+    guide: NDArray[np.float32]
+    """The photograph's mean L* at each, (h, w)."""
+    rows: Axis
+    columns: Axis
+
+    @classmethod
+    def of(cls, ab: Tensor, lightness: Tensor) -> "Chroma":
+        """Fits `ab` (2, h, w) of any size to a photograph's L* (H, W).
+
+        What is no number, or beyond all bounds, counts as no colour, and as black.
+        """
+        size = [min(pair) for pair in zip(ab.shape[1:], lightness.shape, strict=True)]
+        if size != list(ab.shape[1:]):  # there is more of it than of the photograph
+            ab = F.interpolate(ab[None], size, mode="bicubic", antialias=True)[0]
+        target = ab.numpy()
+        target = np.where(np.abs(target) < _ABSURD, target, np.float32(0))
+        # The map's means need not be those of all pixels.
+        height, width = (
+            _Sampling(count, pixels, -(-pixels // (_SAMPLES * count)))
+            for count, pixels in zip(size, lightness.shape, strict=True)
+        )
+        samples = lightness.numpy()[height.step // 2 :: height.step, width.step // 2 :: width.step]
+        # Not a number is not above 0.
+        samples = np.where(samples > 0, np.minimum(samples, np.float32(100)), np.float32(0))
+        samples = np.ascontiguousarray(samples)
+        cells = _cells(height), _cells(width)
+        guide = means(samples[None], *cells, *size)[0]
+        colors = target
+        # Where the photograph is not much larger, a second one gains little and takes as long as painting.
+        for _ in range(1 if height.step == width.step == 1 else 2):
+            enlarged = enlarge(samples, colors, guide, _axis(height), _axis(width))
+            colors = colors + _OVERSHOOT * (target - means(enlarged, *cells, *size))
+        rows, columns = (_axis(_Sampling(side.cells, side.pixels, 1)) for side in (height, width))
+        return cls(colors, guide, rows, columns)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sampling:
+    """Every `step`th of the pixels of a photograph's side, and the cells of a map's, at most as many."""
+
+    cells: int
+    pixels: int
+    step: int
+
+    @property
+    def centers(self) -> NDArray[np.float64]:
+        """Where the pixels are, in cells; the first cell's middle is 0."""
+        places = np.arange(self.step // 2, self.pixels, self.step, dtype=np.float64)
+        return (places + 0.5) * (self.cells / self.pixels) - 0.5
+
+
+@lru_cache(maxsize=64)
+def _axis(side: _Sampling) -> Axis:
+    """What each pixel is made of.
+
+    The weights are a Gaussian's. It is the narrower the fewer pixels there are: where each cell is a pixel, each is its
+    own.
+    """
+    centers = side.centers
+    taps = min(_TAPS, side.cells)
+    first = (np.floor(centers + 0.5) - taps // 2).clip(0, side.cells - taps).astype(np.int32)
+    distances = (first + np.arange(taps)[:, None] - centers) ** 2
+    variance = _SPREAD * (1 - (side.cells / side.pixels) ** 2)
+    # Beside the nearest's, which is 1 whatever the variance.
+    weights = np.exp((distances.min(axis=0) - distances) / max(2 * variance, 1e-6))
+    weights = (weights / weights.sum(axis=0)).astype(np.float32)
+    for array in (first, weights):
         array.flags.writeable = False  # it is everybody's
-    return answer
+    return Axis(first, weights)
 
 
-def _cubic(t: NDArray[np.float64]) -> NDArray[np.float64]:
-    t = np.abs(t)
-    near = (1.5 * t - 2.5) * t * t + 1
-    far = ((-0.5 * t + 2.5) * t - 4) * t + 2
-    return np.where(t < 1, near, np.where(t < 2, far, 0.0))
+@lru_cache(maxsize=64)
+def _cells(side: _Sampling) -> NDArray[np.int32]:
+    """The cell that each of the pixels is in."""
+    cells = np.floor(side.centers + 0.5).astype(np.int32)
+    cells.flags.writeable = False
+    return cells

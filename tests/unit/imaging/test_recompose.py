@@ -112,10 +112,10 @@ def test_what_is_no_number_gives_a_defined_picture(value: float) -> None:
     lightness, ab = torch.full((64, 64), 60.0), torch.full((2, 16, 16), 10.0)
     expected = recompose(lightness, ab, 1.0)
     hurt = ab.clone()
-    hurt[:, 8:10, 8:10] = value
+    hurt[:, 7:12, 7:12] = value
     rgb = recompose(lightness, hurt, 1.0)
     assert torch.equal(rgb[:8, :8], expected[:8, :8])
-    assert rgb[36, 36].unique().numel() == 1  # grey
+    assert rgb[36:40, 36:40].float().std(dim=2).max() < 1  # grey
     hurt = lightness.clone()
     hurt[10:20, 10:20] = value
     rgb = recompose(hurt, ab, 1.0)
