@@ -75,7 +75,7 @@ class Chroma:
         size = [min(pair) for pair in zip(ab.shape[1:], lightness.shape, strict=True)]
         if size != list(ab.shape[1:]):  # there is more of it than of the photograph
             ab = F.interpolate(ab[None], size, mode="bicubic", antialias=True)[0]
-        target = ab.numpy()
+        target = np.ascontiguousarray(ab.numpy())
         target = np.where(np.abs(target) < _ABSURD, target, np.float32(0))
         # The map's means need not be those of all pixels.
         height, width = (
@@ -83,9 +83,9 @@ class Chroma:
             for count, pixels in zip(size, lightness.shape, strict=True)
         )
         samples = lightness.numpy()[height.step // 2 :: height.step, width.step // 2 :: width.step]
+        samples = np.ascontiguousarray(samples)
         # Not a number is not above 0.
         samples = np.where(samples > 0, np.minimum(samples, np.float32(100)), np.float32(0))
-        samples = np.ascontiguousarray(samples)
         cells = _cells(height), _cells(width)
         guide = means(samples[None], *cells, *size)[0]
         colors = target

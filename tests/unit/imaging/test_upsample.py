@@ -117,7 +117,10 @@ def test_a_thin_line_does_not_take_a_colour_that_nothing_around_it_has() -> None
     torch.testing.assert_close(enlarge(ab, lightness), ab[:, :1, :1].expand(2, 800, 800), rtol=0, atol=1e-3)
 
 
-def test_pixels_that_are_not_in_a_row_in_memory_are_read_as_well() -> None:
+def test_what_is_not_in_a_row_in_memory_is_read_as_well() -> None:
     lightness, ab = two_sides(300, 500, 0.5)
     small = reduced(ab, 32, 32)
-    torch.testing.assert_close(Chroma.of(small, lightness.T.contiguous().T).guide, Chroma.of(small, lightness).guide)
+    expected = enlarge(small, lightness)
+    assert torch.equal(enlarge(small.transpose(1, 2).contiguous().transpose(1, 2), lightness), expected)
+    assert torch.equal(enlarge(small.permute(1, 2, 0).contiguous().permute(2, 0, 1), lightness), expected)
+    assert torch.equal(enlarge(small, lightness.T.contiguous().T), expected)
