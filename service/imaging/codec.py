@@ -35,6 +35,7 @@ from torch import Tensor
 
 from service.imaging.color import gray_to_lightness
 from service.imaging.kernels import lightness_of
+from service.imaging.kinds import unread_kind
 
 
 class ImageError(Exception):
@@ -59,6 +60,10 @@ class ImageFormat(StrEnum):
     PNG = "png"
     JPEG = "jpeg"
     WEBP = "webp"
+
+    @classmethod
+    def _missing_(cls, value: object) -> "ImageFormat | None":
+        return cls.JPEG if value == "jpg" else None
 
     @property
     def media_type(self) -> str:
@@ -242,6 +247,8 @@ def _reader(data: bytes) -> tuple[str, Callable[[BytesIO], ImageFile]]:
     for signature, reader in _READERS.items():
         if signature.match(data):
             return reader
+    if (kind := unread_kind(data)) is not None:
+        raise UnsupportedFormatError(f"This is {kind}, which is not read here; send {_ACCEPTED}")
     found = f"The data begin with {data[:12]!r}" if data else "The data are empty"
     raise UnsupportedFormatError(f"{found}, which is no image format read here; accepted are {_ACCEPTED}")
 

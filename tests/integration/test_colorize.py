@@ -93,6 +93,13 @@ def test_the_photographs_own_lightness_survives(client: TestClient, gray_photo: 
     assert not is_colored(gray)
 
 
+def test_jpg_is_jpeg(client: TestClient, gray_photo: Image.Image) -> None:
+    data = to_bytes(gray_photo, "PNG")
+    response = client.post("/colorize?format=jpg", content=data)
+    assert response.headers["content-type"] == "image/jpeg"
+    assert response.content == client.post("/colorize?format=jpeg", content=data).content
+
+
 def test_saturation_and_quality_are_obeyed(client: TestClient, gray_photo: Image.Image) -> None:
     data = to_bytes(gray_photo, "PNG")
     faint = from_bytes(client.post("/colorize?saturation=0.2", content=data).content)
