@@ -87,8 +87,10 @@ WAYS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.imaging", description=__doc__.splitlines()[0])
-    parser.add_argument("--photos", type=Path, required=True, help="colour photographs of 2 megapixels or more")
-    parser.add_argument("--limit", type=int, default=60)
+    parser.add_argument(
+        "--photos", type=Path, required=True, help="a folder of JPEGs in colour, of 2 megapixels or more"
+    )
+    parser.add_argument("--limit", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -117,7 +119,7 @@ def main() -> None:
 def photographs(folder: Path, limit: int) -> Iterator[Tensor]:
     """CIELAB (3, H, W) of each, so many at most."""
     found = 0
-    for file in sorted(folder.iterdir()):
+    for file in sorted(folder.glob("*.jp*g")):
         with Image.open(file) as opened:
             if opened.width * opened.height < LEAST_PIXELS:
                 continue

@@ -13,6 +13,9 @@ from service.cores import count_cores
 MAX_PIXELS_LIMIT = 89_478_485
 """Where Pillow's own decompression-bomb guard begins, which some of its readers apply by themselves."""
 
+BYTES_BESIDE_PIXELS = 8 * 2**20
+"""Of a photograph in work, whatever its size: the same in service.imaging.codec."""
+
 MAX_BYTES_PER_PIXEL = 24
 """Of a photograph in work: the largest of service.imaging.codec.BYTES_PER_PIXEL but for WebP, which takes twice as
 much, and is refused where one alone is too large."""
@@ -97,10 +100,12 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _settings_agree(self) -> "Settings":
-        if self.max_bytes_held < (largest := MAX_BYTES_PER_PIXEL * self.max_pixels + self.max_upload_bytes):
+        if self.max_bytes_held < (
+            largest := MAX_BYTES_PER_PIXEL * self.max_pixels + BYTES_BESIDE_PIXELS + self.max_upload_bytes
+        ):
             raise ValueError(
                 f"max_bytes_held {self.max_bytes_held} is less than the {largest} that the largest photograph needs: "
-                f"{MAX_BYTES_PER_PIXEL} for each of max_pixels, and max_upload_bytes"
+                f"{MAX_BYTES_PER_PIXEL} for each of max_pixels, {BYTES_BESIDE_PIXELS}, and max_upload_bytes"
             )
         if len(set(self.backbones)) < len(self.backbones):
             raise ValueError(f"backbones {self.backbones} names one twice")

@@ -113,6 +113,9 @@ BYTES_PER_PIXEL = {
 """The most that a photograph takes from decoding to its answer, the answer included, by the answer's format and whether
 it is transparent. Measured on noise: see tests/unit/imaging/test_memory.py."""
 
+BYTES_BESIDE_PIXELS = 8 * 2**20
+"""Bytes that a photograph takes beside, whatever its size: its chroma is fitted on up to 896 × 896 of its pixels."""
+
 _GRAY_MODES = {"1", "L", "LA", "La", "I;16", "I;16B"}
 _WIDE_MODES = {"I": "32-bit integers", "F": "32-bit floating-point numbers"}
 
@@ -161,7 +164,7 @@ class Header:
 
     def memory_bytes(self, format: ImageFormat) -> int:
         """The most that the photograph takes in memory from decoding to its answer in a format, in bytes."""
-        return self.pixels * BYTES_PER_PIXEL[format, self.transparent]
+        return BYTES_BESIDE_PIXELS + self.pixels * BYTES_PER_PIXEL[format, self.transparent]
 
     def check_fits(self, format: ImageFormat) -> None:
         """Raises TooManyPixelsError where a side is longer than the format can hold."""

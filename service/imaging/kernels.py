@@ -38,8 +38,8 @@ _ALIKE = 24
 """Colours further away in L* than this count as little as any."""
 
 _LEAST_LIKENESS = 0.2
-"""Of the most: without it, what is unlike everything around, a mast or a highlight, would take the colour of the least
-unlike alone. With `_ALIKE` and the spread in upsample.py, the best of some forty on photographs of 3 megapixels."""
+"""Added for all: without it, what is unlike everything around, a mast or a highlight, would take the colour of the
+least unlike alone. With `_ALIKE` and the spread in upsample.py, the best of some forty on 3 megapixels."""
 
 _LINEAR = torch.linspace(0, 1, _LEVELS + 1)
 _COMPANDED = (color.srgb_encode(_LINEAR) * 255).round().to(torch.uint8).numpy()

@@ -14,6 +14,9 @@ from service.imaging.upsample import Axis, Chroma
 _BAND_PIXELS = 2**16
 """Photographs are painted in bands of about so many pixels, half a millisecond's work."""
 
+_LEAST_ROWS = 8
+"""Of a band: neighbouring rows share most of what is made ready for them."""
+
 
 def recompose(lightness: Tensor, ab: Tensor, saturation: float) -> Tensor:
     """Colours a photograph.
@@ -43,7 +46,7 @@ class Painting:
         self._chroma = Chroma.of(ab, lightness)
         self._saturation = saturation
         self._rgb = np.empty((height, width, 3), np.uint8)
-        rows = max(1, _BAND_PIXELS // width)
+        rows = max(_LEAST_ROWS, _BAND_PIXELS // width)
         self._bands = deque(slice(top, top + rows) for top in range(0, height, rows))
         self._unfinished = len(self._bands)
         self._finished = threading.Condition()

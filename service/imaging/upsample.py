@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
@@ -21,7 +22,10 @@ _TAPS = 3
 
 _OVERSHOOT = np.float32(1.5)
 """A correction goes further than what is lacking, as what it adds is averaged again: two such do what else takes
-four."""
+three."""
+
+_LARGER = 2
+"""So many times as large as the map a photograph must be for its edges to tell more than a smooth curve does."""
 
 _ABSURD = 1e4
 """In units of a* and b*: far beyond any colour."""
@@ -72,11 +76,15 @@ class Chroma:
 
         What is no number, or beyond all bounds, counts as no colour, and as black.
         """
-        size = [min(pair) for pair in zip(ab.shape[1:], lightness.shape, strict=True)]
-        if size != list(ab.shape[1:]):  # there is more of it than of the photograph
+        ab = torch.where(ab.abs() < _ABSURD, ab, 0.0)
+        # Where the photograph is smaller than the map, or not much larger, the map becomes as large first.
+        size = [
+            pixels if pixels < _LARGER * count else count
+            for count, pixels in zip(ab.shape[1:], lightness.shape, strict=True)
+        ]
+        if size != list(ab.shape[1:]):
             ab = F.interpolate(ab[None], size, mode="bicubic", antialias=True)[0]
         target = np.ascontiguousarray(ab.numpy())
-        target = np.where(np.abs(target) < _ABSURD, target, np.float32(0))
         # The map's means need not be those of all pixels.
         height, width = (
             _Sampling(count, pixels, -(-pixels // (_SAMPLES * count)))
@@ -89,8 +97,9 @@ class Chroma:
         cells = _cells(height), _cells(width)
         guide = means(samples[None], *cells, *size)[0]
         colors = target
-        # Where the photograph is not much larger, a second one gains little and takes as long as painting.
-        for _ in range(1 if height.step == width.step == 1 else 2):
+        # Where few pixels are in each cell, a second correction gains little and takes as long as painting.
+        corrections = 0 if size == list(lightness.shape) else 1 if height.step == width.step == 1 else 2
+        for _ in range(corrections):
             enlarged = enlarge(samples, colors, guide, _axis(height), _axis(width))
             colors = colors + _OVERSHOOT * (target - means(enlarged, *cells, *size))
         rows, columns = (_axis(_Sampling(side.cells, side.pixels, 1)) for side in (height, width))

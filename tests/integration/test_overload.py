@@ -12,7 +12,7 @@ import httpx2
 import pytest
 from PIL import Image
 
-from service.imaging.codec import BYTES_PER_PIXEL, ImageFormat
+from service.imaging.codec import BYTES_BESIDE_PIXELS, BYTES_PER_PIXEL, ImageFormat
 from service.settings import MAX_BYTES_PER_PIXEL
 from tests.integration.conftest import TIMEOUT_S, Gate, Running, connected, photos, wait_for
 from tests.pictures import to_bytes
@@ -103,8 +103,8 @@ def test_a_refusal_comes_before_the_upload(
 def test_memory_is_held_from_the_upload_to_the_answer_and_bounded(
     serve: Serve, gate: Gate, pool: ThreadPoolExecutor, gray_jpeg: bytes
 ) -> None:
-    need = len(gray_jpeg) + 160 * 120 * BYTES_PER_PIXEL[ImageFormat.JPEG, False]
-    largest = 160 * 120 * MAX_BYTES_PER_PIXEL + len(gray_jpeg)
+    need = len(gray_jpeg) + BYTES_BESIDE_PIXELS + 160 * 120 * BYTES_PER_PIXEL[ImageFormat.JPEG, False]
+    largest = 160 * 120 * MAX_BYTES_PER_PIXEL + BYTES_BESIDE_PIXELS + len(gray_jpeg)
     held = 2 * need + len(gray_jpeg)
     assert held >= largest
     gate.batch_s = 0.1

@@ -6,9 +6,10 @@ from pydantic import ValidationError
 
 from service.cores import count_cores
 from service.engine.choice import BackboneChoice
+from service.imaging import codec
 from service.imaging.codec import BYTES_PER_PIXEL, ImageFormat
 from service.network.backbones import BackboneName
-from service.settings import MAX_BYTES_PER_PIXEL, Backbone, Choice, Settings, describe_settings
+from service.settings import BYTES_BESIDE_PIXELS, MAX_BYTES_PER_PIXEL, Backbone, Choice, Settings, describe_settings
 
 
 def test_defaults_serve_both_backbones_on_this_machine_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +57,7 @@ def test_settings_engine_and_network_know_the_same_backbones() -> None:
         ("request_timeout_s", "inf", "finite number"),
         ("max_batch_size", "0", "greater than or equal to 1"),
         ("max_pixels", "89478486", "less than or equal to"),
-        ("max_bytes_held", "1000000000", "max_bytes_held 1000000000 is less than the 1267108864 that the largest"),
+        ("max_bytes_held", "1000000000", "max_bytes_held 1000000000 is less than the 1275497472 that the largest"),
     ],
 )
 def test_values_that_cannot_work_are_refused(name: str, value: str, message: str) -> None:
@@ -95,6 +96,7 @@ def test_a_misspelt_variable_is_refused_with_the_nearest_name(
 def test_the_largest_photograph_is_what_the_codec_says() -> None:
     others = {key: count for key, count in BYTES_PER_PIXEL.items() if key[0] is not ImageFormat.WEBP}
     assert max(others.values()) == MAX_BYTES_PER_PIXEL
+    assert codec.BYTES_BESIDE_PIXELS == BYTES_BESIDE_PIXELS
 
 
 def test_all_settings_are_described_with_their_defaults() -> None:

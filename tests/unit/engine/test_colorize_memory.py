@@ -13,6 +13,7 @@ from service.engine.colorize import Order
 from service.engine.errors import DeadlineError, InferenceError, MemoryFullError
 from service.imaging import codec
 from service.imaging.codec import (
+    BYTES_BESIDE_PIXELS,
     BYTES_PER_PIXEL,
     BrokenImageError,
     ImageFormat,
@@ -32,7 +33,7 @@ LAST = float("inf")
 
 def needed(data: bytes) -> int:
     """What the photograph takes while it is in work."""
-    return len(data) + 160 * 120 * BYTES_PER_PIXEL[ImageFormat.PNG, False]
+    return len(data) + BYTES_BESIDE_PIXELS + 160 * 120 * BYTES_PER_PIXEL[ImageFormat.PNG, False]
 
 
 class Codec:

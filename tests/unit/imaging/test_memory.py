@@ -16,7 +16,7 @@ import io, json
 from pathlib import Path
 import numpy as np, torch
 from PIL import Image
-from service.imaging.codec import BYTES_PER_PIXEL, ImageFormat, decode, encode
+from service.imaging.codec import BYTES_BESIDE_PIXELS, BYTES_PER_PIXEL, ImageFormat, decode, encode
 from service.imaging.recompose import recompose
 from service.imaging.upsample import reduce
 
@@ -45,24 +45,37 @@ report = {}
 for format, transparent in BYTES_PER_PIXEL:
     for mode in ("RGBA", "LA") if transparent else ("RGB", "L"):
         take(noise(mode, 200), format)
-        data = noise(mode, SIDE)
+        data = noise(mode, @side@)
         Path("/proc/self/clear_refs").write_text("5")  # the peak is from now on
         before = memory("VmRSS")
         answer = take(data, format)
         # The answer once more: the file in memory that it was written into is not counted with the process.
-        took = memory("VmHWM") - before + len(answer)
-        report[f"{mode} as {format}"] = (took / SIDE**2, BYTES_PER_PIXEL[format, transparent])
+        took = memory("VmHWM") - before + len(answer) - BYTES_BESIDE_PIXELS * @beside@
+        report[f"{mode} as {format}"] = (took / @side@**2, BYTES_PER_PIXEL[format, transparent])
         del answer, data
 print(json.dumps(report))
 """
 
 
-def test_no_photograph_takes_more_than_is_set_aside_for_it() -> None:
-    code = MEASURE.replace("SIDE", "2000")
+def measure(side: int, beside: bool) -> dict[str, tuple[float, int]]:
+    """Bytes a pixel and their bound, of pictures of that side; `beside`: without what is set aside for any size."""
+    code = MEASURE.replace("@side@", str(side)).replace("@beside@", str(int(beside)))
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=110)
     assert run.returncode == 0, run.stderr
-    report = json.loads(run.stdout)
+    report: dict[str, tuple[float, int]] = json.loads(run.stdout)
     assert len(report) == 12
+    return report
+
+
+def test_no_photograph_takes_more_than_is_set_aside_for_it() -> None:
+    report = measure(2000, beside=False)
     assert {name: took for name, (took, bound) in report.items() if took > bound} == {}
     # Nor is it far too much for the one that takes the most.
     assert all(max(took for took, bound in report.values() if bound == worst) > worst / 2 for worst in (18, 24, 51))
+
+
+@pytest.mark.parametrize("side", [512, 896])
+def test_small_ones_take_no_more_than_that_and_what_is_set_aside_for_any(side: int) -> None:
+    """Their chroma is fitted on every pixel."""
+    report = measure(side, beside=True)
+    assert {name: took for name, (took, bound) in report.items() if took > bound} == {}
