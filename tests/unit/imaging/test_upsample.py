@@ -101,8 +101,8 @@ def test_what_is_enlarged_averages_to_the_map(height: int, width: int, share: fl
     chroma = Chroma.of(small, lightness)
     plain = kernels.enlarge(lightness.numpy(), small.numpy(), chroma.guide, chroma.rows, chroma.columns)
 
-    def lacking(enlarged: Tensor) -> Tensor:
-        return (reduced(enlarged, 112, 112) - small).norm(dim=0).mean()
+    def lacking(enlarged: Tensor) -> float:
+        return (reduced(enlarged, 112, 112) - small).norm(dim=0).mean().item()
 
     assert lacking(torch.from_numpy(plain)) > 5
     assert lacking(enlarge(small, lightness)) < share * lacking(torch.from_numpy(plain))
