@@ -102,7 +102,7 @@ def test_what_is_enlarged_averages_to_the_map(height: int, width: int, share: fl
     plain = kernels.enlarge(lightness.numpy(), small.numpy(), chroma.guide, chroma.rows, chroma.columns)
 
     def lacking(enlarged: Tensor) -> float:
-        return (reduced(enlarged, 112, 112) - small).norm(dim=0).mean().item()
+        return float((reduced(enlarged, 112, 112) - small).norm(dim=0).mean())
 
     assert lacking(torch.from_numpy(plain)) > 5
     assert lacking(enlarge(small, lightness)) < share * lacking(torch.from_numpy(plain))
