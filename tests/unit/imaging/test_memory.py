@@ -50,16 +50,16 @@ for format, transparent in BYTES_PER_PIXEL:
         before = memory("VmRSS")
         answer = take(data, format)
         # The answer once more: the file in memory that it was written into is not counted with the process.
-        took = memory("VmHWM") - before + len(answer) - BYTES_BESIDE_PIXELS * @beside@
+        took = memory("VmHWM") - before + len(answer) - BYTES_BESIDE_PIXELS
         report[f"{mode} as {format}"] = (took / @side@**2, BYTES_PER_PIXEL[format, transparent])
         del answer, data
 print(json.dumps(report))
 """
 
 
-def measure(side: int, beside: bool) -> dict[str, tuple[float, int]]:
-    """Bytes a pixel and their bound, of pictures of that side; `beside`: without what is set aside for any size."""
-    code = MEASURE.replace("@side@", str(side)).replace("@beside@", str(int(beside)))
+def measure(side: int) -> dict[str, tuple[float, int]]:
+    """Bytes a pixel, beside what is set aside for any size, and their bound, of pictures of that side."""
+    code = MEASURE.replace("@side@", str(side))
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=110)
     assert run.returncode == 0, run.stderr
     report: dict[str, tuple[float, int]] = json.loads(run.stdout)
@@ -68,7 +68,7 @@ def measure(side: int, beside: bool) -> dict[str, tuple[float, int]]:
 
 
 def test_no_photograph_takes_more_than_is_set_aside_for_it() -> None:
-    report = measure(2000, beside=False)
+    report = measure(2000)
     assert {name: took for name, (took, bound) in report.items() if took > bound} == {}
     # Nor is it far too much for the one that takes the most.
     assert all(max(took for took, bound in report.values() if bound == worst) > worst / 2 for worst in (18, 24, 51))
@@ -77,5 +77,5 @@ def test_no_photograph_takes_more_than_is_set_aside_for_it() -> None:
 @pytest.mark.parametrize("side", [512, 896])
 def test_small_ones_take_no_more_than_that_and_what_is_set_aside_for_any(side: int) -> None:
     """Their chroma is fitted on every pixel."""
-    report = measure(side, beside=True)
+    report = measure(side)
     assert {name: took for name, (took, bound) in report.items() if took > bound} == {}
