@@ -1,5 +1,5 @@
-"""Kinds of file that people send and that are not read here, told from their first bytes: an error that says "HEIC"
-helps more than one that shows bytes."""
+"""Kinds of file that people send, told from their first bytes; those that are not read here, too: an error that says
+"a PDF document" helps more than one that shows bytes."""
 
 import re
 
@@ -13,12 +13,18 @@ _BRANDS = {
 """Of ISO/IEC 14496-12's file type box, where many kinds look alike but for that; the first that is there says it."""
 
 _SIGNATURES = {
+    "JPEG": rb"\xff\xd8\xff",
+    "PNG": rb"\x89PNG\r\n\x1a\n",
+    "WebP": rb"RIFF.{4}WEBP",
+    "TIFF": rb"II[*+]\0|MM\0[*+]",
+    "BMP": rb"BM",
+    "GIF": rb"GIF8[79]a",
     "JPEG XL": rb"\xff\x0a|\0\0\0\x0cJXL ",
     "JPEG 2000": rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51",
     "a PDF document": rb"%PDF",
     "a Photoshop file": rb"8BPS|8BPB",
-    "an HTML page": rb"\s*<(!DOCTYPE html|html|head|body)\b",
-    "an SVG drawing, or other XML": rb"\s*<(\?xml|!--|svg|!DOCTYPE svg)",
+    "an HTML page": rb"(?i:\s*<(!DOCTYPE html|html|head|body)\b)",
+    "an SVG drawing, or other XML": rb"(?i:\s*<(\?xml|!--|svg|!DOCTYPE svg))",
     "JSON": rb"\s*[\[{]\s*[\"{\[]",
     "a ZIP archive": rb"PK\x03\x04",
     "a gzip archive": rb"\x1f\x8b",
@@ -33,14 +39,14 @@ _SIGNATURES = {
     "a Matroska film": rb"\x1a\x45\xdf\xa3",
     "an AVI film": rb"RIFF.{4}AVI ",
 }
-_PATTERNS = {kind: re.compile(signature, re.DOTALL | re.IGNORECASE) for kind, signature in _SIGNATURES.items()}
+_PATTERNS = {kind: re.compile(signature, re.DOTALL) for kind, signature in _SIGNATURES.items()}
 
 _LONGEST = 1024
 """Bytes that are looked at."""
 
 
-def unread_kind(data: bytes) -> str | None:
-    """What a file is that is not read here, in words that fit behind "This is"; None: not known."""
+def kind_of(data: bytes) -> str | None:
+    """What a file is, in words that fit behind "This is"; None: not known."""
     head = data[:_LONGEST]
     if head[4:8] == b"ftyp":
         end = min(int.from_bytes(head[:4]), len(head))
