@@ -1,28 +1,43 @@
 """Bad files: each is answered with an ImageError that may be shown, or with a whole photograph, and nothing else."""
 
+import json
 import random
 import struct
+import subprocess
+import sys
 import zlib
+from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import torch
 from PIL import ExifTags, Image
 
-from service.imaging.codec import (
-    BrokenImageError,
-    ImageError,
-    Photograph,
-    TooManyPixelsError,
-    UnsupportedFormatError,
-    decode,
-)
+from service.imaging.errors import BrokenImageError, ImageError, TooManyPixelsError, UnsupportedFormatError
+from service.imaging.photograph import Photograph, inspect
 from tests.pictures import to_bytes
+from tests.tiff_kinds import KINDS
+from tests.tiff_samples import BLACK_IS_ZERO, noise
+from tests.tiff_samples import RGB as RGB_SAMPLES
+from tests.tiffs import Layout, Page, page
+from tests.tiffs import tiff as tiff_of
 
 # In production, what Pillow says about things that it repairs is a line on stderr, not an error.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 
 MAX_PIXELS = 1_000_000
+
+
+UNWRITTEN = Path(__file__).parents[1] / "unit" / "imaging" / "files"
+
+TIFFS = (
+    "grey of 12 bits", "RGB of 16 bits", "floats of 32 bits, predictor 3", "palette of 4 bits", "separated, 8 bits",
+    "CIELAB of 16 bits", "YCbCr, not compressed", "CCITT G3", "CCITT G4", "PackBits", "LZMA", "ZSTD",
+    "PNG in tiles", "WebP in tiles", "JPEG 2000 in tiles", "JPEG 4:2:0 in strips", "JPEG of the old style",
+    "planes in tiles of 16 bits", "BigTIFF > of 16 bits", "premultiplied, 8 bits",
+)  # fmt: skip
+"""Of the kinds in tests/tiff_kinds.py."""
 
 
 def picture(mode: str) -> Image.Image:
@@ -48,13 +63,25 @@ FILES: dict[str, bytes] = {
     "bmp": to_bytes(picture("RGB"), "BMP"),
     "gif": to_bytes(picture("RGB").quantize(64), "GIF", transparency=5),
     "gif-animated": to_bytes(picture("L"), "GIF", save_all=True, append_images=[picture("L").rotate(90)], disposal=2),
+    "jpeg-lossless": bytes(imagecodecs.ljpeg_encode(noise(12)[..., 0], bitspersample=12)),
+    "jpeg-12": bytes(imagecodecs.jpeg_encode(noise(12, 3), level=90, bitspersample=12)),
+    "jpeg-ls": bytes(imagecodecs.jpegls_encode(noise(8)[..., 0])),
+    "jpeg-arithmetic": (UNWRITTEN / "arithmetic.jpg").read_bytes(),
+    "jpeg-2000": bytes(imagecodecs.jpeg2k_encode(noise(8, 3), level=0, codecformat="jp2", reversible=True)),
+    "jpeg-2000-16": bytes(imagecodecs.jpeg2k_encode(noise(16)[..., 0], level=0, codecformat="j2k", reversible=True)),
+    "avif": to_bytes(picture("RGBA"), "AVIF", quality=90),
+    "avif-10": bytes(imagecodecs.avif_encode(noise(10, 3), level=90, bitspersample=10)),
+    "heic": (UNWRITTEN / "rgb8.heic").read_bytes(),
+    "heic-10": (UNWRITTEN / "rgb10.heic").read_bytes(),
+    "heic-alpha": (UNWRITTEN / "rgba8.heic").read_bytes(),
+    **{f"tiff-{name}": KINDS[name].data for name in TIFFS},
 }
 
 
 def attempt(data: bytes) -> Photograph | ImageError:
     """What a client would get: a sound photograph or an error whose text is fit to be shown."""
     try:
-        photograph = decode(data, MAX_PIXELS)
+        photograph = inspect(data, MAX_PIXELS).decode()
     except ImageError as error:
         answer = error
     else:
@@ -72,7 +99,7 @@ def assert_sound(photograph: Photograph) -> None:
     assert 0 < lightness.numel() <= MAX_PIXELS
     assert lightness.min() >= -1e-3
     assert lightness.max() <= 100.01
-    assert alpha is None or (alpha.dtype == torch.uint8 and alpha.shape == lightness.shape)
+    assert alpha is None or (alpha.dtype in (torch.uint8, torch.uint16) and alpha.shape == lightness.shape)
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:
@@ -139,7 +166,7 @@ def test_sound_files_are_read(name: str) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_truncated_file_is_refused_or_whole(name: str) -> None:
-    data, whole = FILES[name], decode(FILES[name], MAX_PIXELS)
+    data, whole = FILES[name], inspect(FILES[name], MAX_PIXELS).decode()
     cuts = {*range(0, 64, 3), *(len(data) * part // 16 for part in range(16)), *range(len(data) - 24, len(data))}
     for cut in sorted(cuts):
         answer = attempt(data[:cut])
@@ -193,7 +220,7 @@ def test_bombs_are_refused_by_their_headers(data: bytes) -> None:
     assert len(data) < 20_000
     # None of them holds its pixels: had they been looked for, the answer would be that the file is broken.
     with pytest.raises(TooManyPixelsError, match=f"{MAX_PIXELS} pixels"):
-        decode(data, MAX_PIXELS)
+        inspect(data, MAX_PIXELS).decode()
 
 
 @pytest.mark.parametrize(
@@ -208,7 +235,6 @@ def test_bombs_are_refused_by_their_headers(data: bytes) -> None:
         b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n",
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
         b"RIFF\x24\0\0\0WAVEfmt ",
-        b"\0\0\0\x1cftypavif\0\0\0\0",
         b"PK\3\4",
         b"P6 2 2 255 ............",
         b"8BPS\0\1\0\0\0\0\0\0\0\3",
@@ -238,13 +264,13 @@ BOMB = zlib.compress(bytes(80_000_000), 9)
         pytest.param(b"GIF89a" + bytes(50), id="gif-of-zeros"),
         pytest.param(b"II*\0\x08\0\0\0", id="tiff-no-directory"),
         pytest.param(b"II*\0\xff\xff\xff\xff", id="tiff-directory-beyond-the-end"),
-        pytest.param(b"II*\0\x08\0\0\0\0\0\0\0\0\0", id="tiff-empty-directory"),
         pytest.param(b"RIFF\xff\xff\xff\xffWEBP", id="webp-signature-only"),
         pytest.param(b"RIFF\x10\0\0\0WEBPVP8 " + bytes(40), id="webp-of-zeros"),
         pytest.param(png(0, 0, PIXELS), id="png-0x0"),
         pytest.param(png(2, 0, PIXELS), id="png-2x0"),
         pytest.param(bmp(0, 0), id="bmp-0x0"),
         pytest.param(jpeg_with_size(0, 0), id="jpeg-0x0"),
+        pytest.param(jpeg_with_size(0, 9), id="jpeg-0x9"),
         pytest.param(tiff(gray_tiff(0, 0, StripOffsets=100)), id="tiff-0x0"),
         pytest.param(png(2, 2, chunk(b"iCCP", b"bomb\0\0" + BOMB), PIXELS), id="png-icc-bomb"),
         pytest.param(png(2, 2, chunk(b"iTXt", b"bomb\0\1\0\0\0" + BOMB), PIXELS), id="png-itxt-bomb"),
@@ -271,6 +297,7 @@ def test_damaged_files_are_broken(data: bytes) -> None:
         pytest.param(png(2, 2, chunk(b"acTL", bytes(8)), PIXELS), id="apng-without-frames"),
         pytest.param(FILES["gif"][:10] + b"\0" + FILES["gif"][11:], id="gif-without-a-palette"),
         pytest.param(FILES["png"] + FILES["jpeg"], id="two-files-in-one"),
+        pytest.param(b"II*\0\x08\0\0\0\0\0\0\0\0\0", id="tiff-empty-directory"),
     ],
 )  # fmt: skip
 def test_odd_files(data: bytes) -> None:
@@ -293,7 +320,7 @@ def test_directory_inside_itself(pointer: int) -> None:
 @pytest.mark.parametrize("kind", ["exif", "icc_profile"])
 def test_random_metadata_does_not_spoil_a_good_picture(kind: str, format: str) -> None:
     generator = random.Random(f"{kind} {format}")
-    whole = decode(to_bytes(picture("RGB"), format), MAX_PIXELS).lightness
+    whole = inspect(to_bytes(picture("RGB"), format), MAX_PIXELS).decode().lightness
     for length in (1, 10, 130, 2_000):
         metadata = generator.randbytes(length)
         for prefix in (b"", b"Exif\0\0II*\0\x08\0\0\0\x20\0") if kind == "exif" and format != "TIFF" else (b"",):
@@ -321,3 +348,129 @@ def test_broken_exif_leaves_the_picture_as_stored(sound: bytes, broken: bytes) -
     assert isinstance(stored, Photograph)
     assert turned.lightness.shape == (56, 40)
     assert stored.lightness.shape == (40, 56)
+
+
+def strips_tiff(offsets: int, **tags: int) -> bytes:
+    """A TIFF that declares so many strips, of which there are none."""
+    return tiff(gray_tiff(64, 64, **tags) | {273: 8, 279: 8}, bytes(64)).replace(
+        struct.pack("<HHII", 273, 4, 1, 8), struct.pack("<HHII", 273, 4, offsets, 8)
+    )
+
+
+def in_a_tile(inner: bytes, compression: int) -> bytes:
+    """A TIFF whose only tile is another file."""
+    layout = Layout(tile=(16, 16), code=lambda _: inner, tags={259: compression})
+    return tiff_of(page(noise(8, 3, 16, 16), RGB_SAMPLES, layout))
+
+
+def jpeg_2000(side: int) -> bytes:
+    """A JPEG 2000 codestream with the size in its header overwritten."""
+    data = bytearray(imagecodecs.jpeg2k_encode(noise(16)[..., 0], level=0, codecformat="j2k", reversible=True))
+    begin = data.index(b"\xff\x51") + 6
+    data[begin : begin + 8] = struct.pack(">2I", side, side)
+    data[begin + 16 : begin + 24] = struct.pack(">2I", side, side)
+    return bytes(data)
+
+
+def with_extents(data: bytes, side: int) -> bytes:
+    """An AVIF or HEIC that says it is larger than its codes are."""
+    at = data.index(b"ispe") + 8
+    return data[:at] + struct.pack(">2I", side, side) + data[at + 8 :]
+
+
+def pages(count: int) -> bytes:
+    """A TIFF of so many pages of one pixel."""
+    return tiff_of(*[Page({256: 1, 257: 1, 258: 8, 262: 1, 273: 8, 279: 1})] * count)
+
+
+def many_tags(count: int) -> bytes:
+    """A BigTIFF whose directory declares so many tags."""
+    entries = b"".join(struct.pack("<HHQQ", tag % 65_536, 3, 1, 1) for tag in range(count))
+    return struct.pack("<2s3HQ", b"II", 43, 8, 0, 16) + struct.pack("<Q", count) + entries + bytes(8)
+
+
+def circle(tags: int) -> bytes:
+    """A TIFF whose only directory, of so many tags, is its own next one."""
+    return tiff(gray_tiff(4, 4, StripOffsets=8) | dict.fromkeys(range(40_000, 40_000 + tags), 1), bytes(16), 8)
+
+
+def overlapping() -> bytes:
+    """A TIFF of 3,000 directories of 60,000 tags each, every one of them in the next ones."""
+    head = b"II*\0" + struct.pack("<I", 8)
+    entry = struct.pack("<HHII", 60_000, 3, 1, 1)
+    data = bytearray(head + entry * 64_000)
+    for number in range(3_000):
+        begin = 8 + number * 12
+        struct.pack_into("<H", data, begin, 60_000)
+        struct.pack_into("<I", data, begin + 2 + 12 * 60_000, begin + 12)
+    return bytes(data)
+
+
+def with_directories_below(count: int) -> bytes:
+    """A thumbnail that says that so many pictures are below it, all of them at the same place."""
+    thumbnail = page(noise(8), BLACK_IS_ZERO, Layout(tags={254: 1, 330: [8] * count}))
+    return tiff_of(thumbnail)
+
+
+BOMBS = {
+    "2^27 strip offsets": strips_tiff(2**27),
+    "2^32 - 1 strip offsets": strips_tiff(2**32 - 1),
+    "a strip for each of many rows": tiff(gray_tiff(1, 900_000, RowsPerStrip=1) | {273: 8, 279: 1}, bytes(16)),
+    "a tile with a JPEG of 60,000": in_a_tile(jpeg_with_size(60_000, 60_000), 7),
+    "a tile with a PNG of 60,000": in_a_tile(png(60_000, 60_000, chunk(b"IDAT", zlib.compress(bytes(9)))), 34933),
+    "a tile with a WebP of 16,384": in_a_tile(webp_lossless(16_384), 50001),
+    "a tile with a JPEG 2000 of 60,000": in_a_tile(jpeg_2000(60_000), 34712),
+    "JPEG 2000 of 60,000": jpeg_2000(60_000),
+    "JPEG 2000 of 2^31": jpeg_2000(2**31 - 1),
+    "JPEG without an end, of 65,500": jpeg_with_size(65_500, 65_500)[:-2],
+    "JPEG-LS of 65,500": FILES["jpeg-ls"].replace(b"\x08\0\x28\0\x38", b"\x08\xff\xdc\xff\xdc", 1),
+    "lossless JPEG of 65,500": FILES["jpeg-lossless"].replace(b"\0\x28\0\x38", b"\xff\xdc\xff\xdc", 1),
+    "AVIF of 30,000": with_extents(FILES["avif"], 30_000),
+    "AVIF of 10 bits of 30,000": with_extents(FILES["avif-10"], 30_000),
+    "HEIC of 30,000": with_extents(FILES["heic"], 30_000),
+    "Deflate of nothing": tiff(gray_tiff(900, 900, Compression=8, StripByteCounts=80_000) | {273: 200, 278: 900}, BOMB),
+    "5,000 pages": pages(5_000),
+    "1e6 tags": many_tags(1_000_000),
+    "a circle of pages": circle(0),
+    "a circle of pages of 20,000 tags": circle(20_000),
+    "directories in each other": overlapping(),
+    "500,000 pictures below": with_directories_below(500_000),
+}  # fmt: skip
+
+TAKE = """
+import json, resource, struct, sys, time
+from service.imaging.errors import ImageError
+from service.imaging.photograph import inspect
+report = {}
+while header := sys.stdin.buffer.read(8):
+    data = sys.stdin.buffer.read(struct.unpack("<Q", header)[0])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    begin = time.process_time()
+    try:
+        inspect(data, 1_000_000).decode()
+    except ImageError:
+        pass
+    took = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    report[len(report)] = time.process_time() - begin, took * 1024
+print(json.dumps(report))
+"""
+
+MOST_MEMORY, MOST_SECONDS = 200 * 2**20, 5
+"""Of a picture of a million pixels and a file of megabytes; every one of the bombs asks for gigabytes or minutes."""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is in kilobytes there")
+def test_bombs_take_little_time_and_memory() -> None:
+    sent = b"".join(struct.pack("<Q", len(data)) + data for data in BOMBS.values())
+    root = Path(__file__).parents[2]
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", TAKE], input=sent, cwd=root, capture_output=True, timeout=100
+    )
+    assert run.returncode == 0, run.stderr.decode()
+    took = dict(zip(BOMBS, json.loads(run.stdout).values(), strict=True))
+    assert {name: each for name, each in took.items() if each[0] > MOST_SECONDS or each[1] > MOST_MEMORY} == {}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_bombs_are_answered(name: str) -> None:
+    attempt(BOMBS[name])
