@@ -4,14 +4,16 @@ As whole-array operations the same takes some thirty passes over memory, and six
 come from color.py, so that there is one definition of each colour space. The functions release the interpreter lock.
 """
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numba import float32, int32, njit, types, uint8, void
+from numba import float32, int32, njit, types, uint8, uint16, void
 from numpy.typing import NDArray
 
 from service.imaging import color
+from service.imaging.compilation import compiled
 
 if TYPE_CHECKING:
     from service.imaging.upsample import Axis
@@ -21,11 +23,12 @@ _LEVELS = 65_535
 
 _f = np.float32
 _DELTA, _OFFSET, _INVERSE_SLOPE = _f(color.DELTA), _f(color.OFFSET), _f(1 / color.SLOPE)
-_XR, _YR, _ZR, _XG, _YG, _ZG, _XB, _YB, _ZB = (_f(value) for value in color.RELATIVE_XYZ_TO_RGB.flatten().tolist())
+_XR, _XG, _XB = (_f(value) for value in color.RELATIVE_XYZ_TO_RGB[:, 0].tolist())
+_ZR, _ZG, _ZB = (_f(value) for value in color.RELATIVE_XYZ_TO_RGB[:, 2].tolist())
 
-# Linear light that counts as inside [0, 1]. Below, float rounding alone: at black, where companding is steepest, 1e-5
-# is a thirtieth of an 8-bit level. Above, the published matrix puts white's blue at 1.00008, and white must be inside.
-_DARKEST, _BRIGHTEST = _f(-1e-5), _f(1 + 1e-4)
+# Linear light that counts as inside [0, 1], but for rounding: at black, where companding is steepest, 1e-5 is a
+# thirtieth of an 8-bit level.
+_DARKEST, _BRIGHTEST = _f(-1e-5), _f(1 + 1e-5)
 
 _ABSURD = _f(1e6)
 """Of a*/500 and b*/200: no colour is near it, and its cube is still a number."""
@@ -33,6 +36,9 @@ _ABSURD = _f(1e6)
 # Each step halves the interval of the chroma's scale: 2⁻¹⁰ of the largest chroma in sRGB, 134, is 0.13, a fraction of
 # what one 8-bit level makes.
 _BISECTIONS = 10
+
+_STRETCH = 64
+"""Pixels of a row that are looked at together: if one is outside the gamut, its neighbours are likely to be."""
 
 _ALIKE = 24
 """Colours further away in L* than this count as little as any."""
@@ -42,23 +48,30 @@ _LEAST_LIKENESS = 0.2
 least unlike alone. With `_ALIKE` and the spread in upsample.py, the best of some forty on 3 megapixels."""
 
 _LINEAR = torch.linspace(0, 1, _LEVELS + 1)
-_COMPANDED = (color.srgb_encode(_LINEAR) * 255).round().to(torch.uint8).numpy()
+_COMPANDED_8 = (color.srgb_encode(_LINEAR) * 255).round().to(torch.uint8).numpy()
 """Linear light in steps of 1/65535 → 8-bit sRGB."""
+_COMPANDED_16 = np.append((color.srgb_encode(_LINEAR) * _LEVELS).numpy(), _f(_LEVELS))
+"""The same → 16-bit sRGB, to be rounded; one step more, to interpolate towards."""
 _LIGHTNESS = np.append(color.luminance_to_lightness(_LINEAR).numpy(), _f(100))
 """Luminance in the same steps → L*; one step more, to interpolate towards."""
-_LUMINANCE = (
-    (color.RGB_TO_LUMINANCE[:, None] * color.srgb_decode(torch.arange(256) / 255) * _LEVELS)
-    .float()
-    .contiguous()
-    .numpy()
-)
-"""An 8-bit red, green or blue → its share of the luminance, in the same steps."""
 
 
-def lightness_of(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """L* in [0, 100], (H, W), of an sRGB image (H, W, 3)."""
+@lru_cache(maxsize=8)
+def _luminance(dtype: np.dtype[Any], gamma: float | None) -> NDArray[np.float32]:
+    """A red, green or blue level → its share of the luminance, in the steps of `_LIGHTNESS`: (3, levels)."""
+    levels = torch.linspace(0, 1, np.iinfo(dtype).max + 1, dtype=torch.float64)
+    light = color.srgb_decode(levels) if gamma is None else levels ** (1 / gamma)
+    table: NDArray[np.float32] = (color.RGB_TO_LUMINANCE[:, None].double() * light * _LEVELS).float().numpy()
+    return table
+
+
+def lightness_of(rgb: NDArray[Any], gamma: float | None = None) -> NDArray[np.float32]:
+    """L* in [0, 100], (H, W), of an image (H, W, 3), uint8 or uint16.
+
+    `gamma`: the exponent from light to levels; None: sRGB's curve.
+    """
     lightness = np.empty(rgb.shape[:2], np.float32)
-    _lightness_of(np.ascontiguousarray(rgb), _LUMINANCE, _LIGHTNESS, lightness)
+    _lightness_of(np.ascontiguousarray(rgb), _luminance(rgb.dtype, gamma), _LIGHTNESS, lightness)
     return lightness
 
 
@@ -68,15 +81,16 @@ def enlarge(
     guide: NDArray[np.float32],
     rows: "Axis",
     columns: "Axis",
+    left: int = 0,
 ) -> NDArray[np.float32]:
-    """A chroma map, see `Chroma`, at the size of L* (H, W): a* and b* (2, H, W).
+    """A chroma map, see `Chroma`, at the size of a photograph: a* and b* (2, h, w), by the axes' lengths.
 
     The colour of a pixel is the mean of those at `rows.first[y]` and after and `columns.first[x]` and after, with the
-    weights given there times those of `_likeness`.
+    weights given there times those of `_likeness`. Its lightness is at (y, x + left) of L* (h, W).
     """
-    enlarged = np.empty((2, *lightness.shape), np.float32)
+    enlarged = np.empty((2, len(rows.first), len(columns.first)), np.float32)
     axes = rows.first, rows.weights, columns.first, columns.weights
-    _enlarge(lightness, colors, guide, *axes, *_room(rows, columns), enlarged)
+    _enlarge(lightness, colors, guide, *axes, left, *_room(rows, columns), enlarged)
     return enlarged
 
 
@@ -107,17 +121,18 @@ def paint(
     guide: NDArray[np.float32],
     rows: "Axis",
     columns: "Axis",
-    saturation: float,
-    rgb: NDArray[np.uint8],
+    left: int,
+    pixels: NDArray[Any],
 ) -> None:
-    """Lightness with chroma, as sRGB, into `rgb` (H, W, 3).
+    """Lightness with chroma, as sRGB, into the first three channels of `pixels` (h, W, 3 or 4), uint8 or uint16.
 
-    For the others see `enlarge`; chroma is multiplied by `saturation`. Colours outside the gamut shrink towards grey of
-    the same L* and hue: clipping the channels instead would change lightness, by up to 8 L*, and hue. Chroma that is no
-    number, or beyond all bounds, counts as none, and lightness that is no number as black.
+    For the others see `enlarge`; it is the pixels from column `left` on that are painted. Colours outside the gamut
+    shrink towards grey of the same L* and hue: clipping the channels instead would change lightness, by up to 8 L*, and
+    hue. Chroma that is no number, or beyond all bounds, counts as none, and lightness that is no number as black.
     """
     axes = rows.first, rows.weights, columns.first, columns.weights
-    _paint(lightness, colors, guide, *axes, *_room(rows, columns), np.float32(saturation), _COMPANDED, rgb)
+    kernel, companded = (_paint_8, _COMPANDED_8) if pixels.dtype == np.uint8 else (_paint_16, _COMPANDED_16)
+    kernel(lightness, colors, guide, *axes, left, *_room(rows, columns), companded, pixels)
 
 
 def _input(dtype: Any, dimensions: int) -> Any:
@@ -125,9 +140,12 @@ def _input(dtype: Any, dimensions: int) -> Any:
     return types.Array(dtype, dimensions, "C", readonly=True)
 
 
-@njit(void(_input(uint8, 3), _input(float32, 2), _input(float32, 1), float32[:, ::1]), nogil=True)
+_TO_LIGHTNESS = (_input(float32, 2), _input(float32, 1), float32[:, ::1])
+
+
+@compiled(*(void(_input(level, 3), *_TO_LIGHTNESS) for level in (uint8, uint16)))
 def _lightness_of(
-    rgb: NDArray[np.uint8],
+    rgb: NDArray[Any],
     luminance: NDArray[np.float32],
     curve: NDArray[np.float32],
     lightness: NDArray[np.float32],
@@ -139,7 +157,7 @@ def _lightness_of(
             lightness[y, x] = curve[step] + (level - _f(step)) * (curve[step + 1] - curve[step])
 
 
-@njit(void(_input(float32, 3), _input(int32, 1), _input(int32, 1), float32[:, :, ::1]), nogil=True)
+@compiled(void(_input(float32, 3), _input(int32, 1), _input(int32, 1), float32[:, :, ::1]))
 def _add(
     values: NDArray[np.float32],
     row_cells: NDArray[np.int32],
@@ -166,7 +184,7 @@ def _likeness(lightness: np.float32, other: np.float32) -> np.float32:
 @njit(nogil=True, fastmath={"contract"}, error_model="numpy")
 def _mix_row(
     y: int,
-    lightness: NDArray[np.float32],
+    pixels: NDArray[np.float32],
     colors: NDArray[np.float32],
     guide: NDArray[np.float32],
     first_rows: NDArray[np.int32],
@@ -177,13 +195,13 @@ def _mix_row(
     held: NDArray[np.int32],
     row: NDArray[np.float32],
 ) -> None:
-    """The chroma of a row of pixels into `row` (6, W): a*, b*, and then what need not be kept.
+    """The chroma of a row's pixels, given by their L*, into `row` (6, w): a*, b*, and then what need not be kept.
 
     `spread` (taps, taps, 3, W) keeps what was last used: of each of the map's rows, for each tap, a*, b* and L* side by
     side as the pixels need them. `held` says which rows these are; −1: none.
     """
     # Each loop runs over arrays of one dimension: of others, it would not be vectorised.
-    pixels, a, b, weights = lightness[y], row[0], row[1], row[2]
+    a, b, weights = row[0], row[1], row[2]
     for x in range(len(pixels)):
         a[x] = b[x] = weights[x] = _f(0)
     for i in range(len(row_weights)):
@@ -210,11 +228,11 @@ def _mix_row(
 
 
 _AXIS = (_input(int32, 1), _input(float32, 2))
-_MAP = (_input(float32, 2), _input(float32, 3), _input(float32, 2), *_AXIS, *_AXIS)
+_MAP = (_input(float32, 2), _input(float32, 3), _input(float32, 2), *_AXIS, *_AXIS, int32)
 _ROOM = (float32[:, :, :, ::1], int32[::1], float32[:, ::1])
 
 
-@njit(void(*_MAP, *_ROOM, float32[:, :, ::1]), nogil=True)
+@compiled(void(*_MAP, *_ROOM, float32[:, :, ::1]))
 def _enlarge(
     lightness: NDArray[np.float32],
     colors: NDArray[np.float32],
@@ -223,14 +241,16 @@ def _enlarge(
     row_weights: NDArray[np.float32],
     first_columns: NDArray[np.int32],
     column_weights: NDArray[np.float32],
+    left: int,
     spread: NDArray[np.float32],
     held: NDArray[np.int32],
     row: NDArray[np.float32],
     enlarged: NDArray[np.float32],
 ) -> None:
-    for y in range(lightness.shape[0]):
-        _mix_row(y, lightness, colors, guide, first_rows, row_weights, first_columns, column_weights, spread, held, row)
-        for x in range(lightness.shape[1]):
+    axes = first_rows, row_weights, first_columns, column_weights
+    for y in range(enlarged.shape[1]):
+        _mix_row(y, lightness[y, left : left + enlarged.shape[2]], colors, guide, *axes, spread, held, row)
+        for x in range(enlarged.shape[2]):
             enlarged[0, y, x], enlarged[1, y, x] = row[0, x], row[1, x]
 
 
@@ -247,8 +267,10 @@ def _f_of(lightness: np.float32) -> np.float32:
 @njit(nogil=True, inline="always")
 def _linear(fy: np.float32, a: np.float32, b: np.float32) -> tuple[np.float32, np.float32, np.float32]:
     """CIELAB's f of Y, and a*/500 and b*/200 → linear sRGB."""
-    x, y, z = _expand(fy + a), _expand(fy), _expand(fy - b)
-    return _XR * x + _YR * y + _ZR * z, _XG * x + _YG * y + _ZG * z, _XB * x + _YB * y + _ZB * z
+    y = _expand(fy)
+    x, z = _expand(fy + a) - y, _expand(fy - b) - y
+    # Each row of the matrix sums to 1, but for the fifth digit that it was published with: so grey is grey exactly.
+    return y + _XR * x + _ZR * z, y + _XG * x + _ZG * z, y + _XB * x + _ZB * z
 
 
 @njit(nogil=True, inline="always")
@@ -264,8 +286,63 @@ def _step(linear: np.float32) -> np.uint32:
     return np.uint32(min(positive, _f(1)) * _f(_LEVELS) + _f(0.5))
 
 
-@njit(void(*_MAP, *_ROOM, float32, _input(uint8, 1), uint8[:, :, ::1]), nogil=True)
-def _paint(
+@njit(nogil=True, fastmath={"contract"}, error_model="numpy")
+def _shade_row(pixels: NDArray[np.float32], row: NDArray[np.float32]) -> None:
+    """The linear light of a row's pixels, from their L* and what `_mix_row` left, into `row[3:]`."""
+    a, b, red, green, blue = row[0], row[1], row[3], row[4], row[5]
+    for x in range(len(pixels)):
+        one, other = a[x] * _f(1 / 500), b[x] * _f(1 / 200)
+        sane = abs(one) < _ABSURD and abs(other) < _ABSURD  # not a number is below nothing
+        a[x], b[x] = one if sane else _f(0), other if sane else _f(0)
+        red[x], green[x], blue[x] = _linear(_f_of(pixels[x]), a[x], b[x])
+    for begin in range(0, len(pixels), _STRETCH):
+        stretch = slice(begin, min(begin + _STRETCH, len(pixels)))
+        for x in range(stretch.start, stretch.stop):
+            if not _inside((red[x], green[x], blue[x])):
+                _shrink(
+                    pixels[stretch],
+                    a[stretch],
+                    b[stretch],
+                    row[2, stretch],
+                    red[stretch],
+                    green[stretch],
+                    blue[stretch],
+                )
+                break
+
+
+@njit(nogil=True, fastmath={"contract"}, error_model="numpy")
+def _shrink(
+    pixels: NDArray[np.float32],
+    a: NDArray[np.float32],
+    b: NDArray[np.float32],
+    low: NDArray[np.float32],
+    red: NDArray[np.float32],
+    green: NDArray[np.float32],
+    blue: NDArray[np.float32],
+) -> None:
+    """Moves the pixels that are outside the gamut to its border, by bisection between grey and their colours.
+
+    For all of a stretch at once, because so it is vectorised, and those outside come together. `low` is where the
+    search has come to.
+    """
+    for x in range(len(pixels)):
+        low[x] = _f(0)  # grey itself is always inside
+    step = _f(0.5)
+    for _ in range(_BISECTIONS):
+        for x in range(len(pixels)):
+            share = low[x] + step
+            inside = _inside(_linear(_f_of(pixels[x]), a[x] * share, b[x] * share))
+            low[x] = share if inside else low[x]
+        step *= _f(0.5)
+    for x in range(len(pixels)):
+        inside = _inside((red[x], green[x], blue[x]))
+        share = _f(1) if inside else low[x]
+        red[x], green[x], blue[x] = _linear(_f_of(pixels[x]), a[x] * share, b[x] * share)
+
+
+@compiled(void(*_MAP, *_ROOM, _input(uint8, 1), uint8[:, :, ::1]))
+def _paint_8(
     lightness: NDArray[np.float32],
     colors: NDArray[np.float32],
     guide: NDArray[np.float32],
@@ -273,34 +350,51 @@ def _paint(
     row_weights: NDArray[np.float32],
     first_columns: NDArray[np.int32],
     column_weights: NDArray[np.float32],
+    left: int,
     spread: NDArray[np.float32],
     held: NDArray[np.int32],
     row: NDArray[np.float32],
-    saturation: np.float32,
     companded: NDArray[np.uint8],
-    rgb: NDArray[np.uint8],
+    pixels: NDArray[np.uint8],
 ) -> None:
-    a, b, red, green, blue = row[0], row[1], row[3], row[4], row[5]
-    for y in range(lightness.shape[0]):
-        _mix_row(y, lightness, colors, guide, first_rows, row_weights, first_columns, column_weights, spread, held, row)
-        # In three loops, because the first can be vectorised, and of the second few pixels have a part.
-        pixels = lightness[y]
-        for x in range(len(pixels)):
-            one, other = a[x] * (saturation * _f(1 / 500)), b[x] * (saturation * _f(1 / 200))
-            sane = abs(one) < _ABSURD and abs(other) < _ABSURD  # not a number is below nothing
-            a[x], b[x] = one if sane else _f(0), other if sane else _f(0)
-            red[x], green[x], blue[x] = _linear(_f_of(pixels[x]), a[x], b[x])
-        for x in range(len(pixels)):
-            if not _inside((red[x], green[x], blue[x])):
-                fy = _f_of(pixels[x])
-                # Grey itself is always inside: the lower end of the interval stays there.
-                low, step = _f(0), _f(0.5)
-                for _ in range(_BISECTIONS):
-                    if _inside(_linear(fy, a[x] * (low + step), b[x] * (low + step))):
-                        low += step
-                    step *= _f(0.5)
-                red[x], green[x], blue[x] = _linear(fy, a[x] * low, b[x] * low)
-        for x in range(len(pixels)):
-            rgb[y, x, 0] = companded[_step(red[x])]
-            rgb[y, x, 1] = companded[_step(green[x])]
-            rgb[y, x, 2] = companded[_step(blue[x])]
+    axes = first_rows, row_weights, first_columns, column_weights
+    for y in range(len(first_rows)):
+        own = lightness[y, left : left + len(first_columns)]
+        _mix_row(y, own, colors, guide, *axes, spread, held, row)
+        _shade_row(own, row)
+        red, green, blue = row[3], row[4], row[5]
+        for x in range(len(own)):
+            pixels[y, left + x, 0] = companded[_step(red[x])]
+            pixels[y, left + x, 1] = companded[_step(green[x])]
+            pixels[y, left + x, 2] = companded[_step(blue[x])]
+
+
+@compiled(void(*_MAP, *_ROOM, _input(float32, 1), uint16[:, :, ::1]))
+def _paint_16(
+    lightness: NDArray[np.float32],
+    colors: NDArray[np.float32],
+    guide: NDArray[np.float32],
+    first_rows: NDArray[np.int32],
+    row_weights: NDArray[np.float32],
+    first_columns: NDArray[np.int32],
+    column_weights: NDArray[np.float32],
+    left: int,
+    spread: NDArray[np.float32],
+    held: NDArray[np.int32],
+    row: NDArray[np.float32],
+    companded: NDArray[np.float32],
+    pixels: NDArray[np.uint16],
+) -> None:
+    axes = first_rows, row_weights, first_columns, column_weights
+    for y in range(len(first_rows)):
+        own = lightness[y, left : left + len(first_columns)]
+        _mix_row(y, own, colors, guide, *axes, spread, held, row)
+        _shade_row(own, row)
+        for channel in range(3):
+            linear = row[3 + channel]
+            for x in range(len(own)):
+                positive = linear[x] if linear[x] > 0 else _f(0)
+                level = min(positive, _f(1)) * _f(_LEVELS)
+                step = np.uint32(level)
+                between = (level - _f(step)) * (companded[step + 1] - companded[step])
+                pixels[y, left + x, channel] = np.uint16(companded[step] + between + _f(0.5))

@@ -38,8 +38,12 @@ def reduce(lightness: Tensor, size: int) -> Tensor:
     undistorted again when its chroma is enlarged. The filter widens with the reduction, so fine texture averages out
     and does not alias; it is the bicubic one that training's crops are made with.
     """
-    reduced = F.interpolate(lightness[None, None], (size, size), mode="bicubic", antialias=True)[0]
-    return reduced.clamp(0, 100)  # bicubic overshoots at edges
+    return resample(lightness, size, size)[None].clamp(0, 100)  # bicubic overshoots at edges
+
+
+def resample(values: Tensor, height: int, width: int) -> Tensor:
+    """Values (H, W) → (height, width), bicubic with a filter that widens with the reduction; it may overshoot."""
+    return F.interpolate(values[None, None], (height, width), mode="bicubic", antialias=True)[0, 0]
 
 
 @dataclass(frozen=True, slots=True)
