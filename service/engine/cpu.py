@@ -52,10 +52,10 @@ class CoreLauncher:
                 row[: len(canvas)] = canvas.numpy()
             lightness, hints = torch.from_numpy(batch[:, :1]), torch.from_numpy(batch[:, 1:])
             colorizer = self.colorizers[backbone]
-            ab = colorizer.predict(lightness, hints if hints.shape[1] else None, self.cores[backbone])
-        if not np.isfinite(ab.numpy()).all():
+            answers = colorizer.predict_with_error(lightness, hints if hints.shape[1] else None, self.cores[backbone])
+        if not np.isfinite(answers.numpy()).all():
             raise FloatingPointError("the network's answer is not finite")
-        return list(ab)
+        return list(answers)
 
 
 class CpuDevice:

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from service.engine.device import as_memory_error, buckets
 from service.network.backbones import trunk_maps
+from service.network.chroma import with_error
 from service.network.colorizer import Colorizer, scale_hints
 from service.network.preprocessing import HINT_CHANNELS, INPUT_SIZE
 
@@ -134,8 +135,6 @@ class MixedColorizer(nn.Module):
         self.trunk = colorizer.backbone[stem_layers:]
         self.fusion = colorizer.fusion
         self.decoder = colorizer.decoder
-        if not colorizer.reads_confidence:
-            self.decoder.confidence = None  # its answer would not be used
         self.calibration = colorizer.calibration
         for part in (self.encoder, self.trunk, self.fusion, self.decoder):
             for module in part.modules():
@@ -150,7 +149,7 @@ class MixedColorizer(nn.Module):
 
     @torch.inference_mode()
     def forward(self, canvases: Tensor) -> Tensor:
-        """L* in [0, 100] and the hints of `Colorizer.predict`, (B, 4, 224, 224) → its answer.
+        """L* in [0, 100] and the hints of `Colorizer.predict_with_error`, (B, 4, 224, 224) → its answer.
 
         Where the network takes no hints, they are not looked at.
         """
@@ -162,12 +161,12 @@ class MixedColorizer(nn.Module):
         maps = trunk_maps(self._config.backbone, list(self.trunk), features)
         prediction = self.decoder(self.fusion(self.encoder(encoder_input.to(self._dtype)), maps))
         ab: Tensor = self.calibration(prediction.raw, prediction.expected_error, lightness)
-        return ab
+        return with_error(ab, prediction.expected_error)
 
 
 @dataclass(frozen=True, slots=True)
 class _Slot:
-    """The buffers of one batch on its way, and the events of its stages; inputs (N, 4, …), outputs (N, 2, …)."""
+    """The buffers of one batch on its way, and the events of its stages; inputs (N, 4, …), outputs (N, 3, …)."""
 
     host_input: Tensor
     arrived_input: Tensor
@@ -265,12 +264,12 @@ class CudaDevice:
             # `done` is after `computed`, which is after `arrived`: with it, all that touches the slot has ended.
             self._cuda.wait_on_host(slot.done)
             with as_memory_error():
-                ab = slot.host_output[:count].clone()
+                answers = slot.host_output[:count].clone()
         finally:
             self._free.append(slot)
-        if not torch.isfinite(ab).all():
+        if not torch.isfinite(answers).all():
             raise FloatingPointError("the network's answer is not finite")
-        return list(ab)
+        return list(answers)
 
     def warm_up(self, max_batch_size: int) -> dict[str, dict[int, float]]:
         """See `Device`; a bucket that does not fit into memory is left out, and an error only if it is the first.
@@ -294,7 +293,7 @@ class CudaDevice:
 
     def _allocate(self, rows: int) -> None:
         cuda, size = self._cuda, (INPUT_SIZE, INPUT_SIZE)
-        one, two = (rows, 1 + HINT_CHANNELS, *size), (rows, 2, *size)
+        one, two = (rows, 1 + HINT_CHANNELS, *size), (rows, 3, *size)
         self._input, self._output = cuda.device_buffer(*one), cuda.device_buffer(*two)
         for _ in range(_SLOTS):
             inputs = cuda.host_buffer(*one), cuda.device_buffer(*one)

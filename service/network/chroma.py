@@ -16,6 +16,9 @@ LIGHTNESSES = 11
 UNKNOWN_ERROR = 10.0
 """The error expected of a network that does not tell: about the mean error of a grey answer, in units of a* and b*."""
 
+LARGEST_ERROR = 256.0
+"""In units of a* and b*: no colours are further apart."""
+
 SMALLEST_CHROMA = 1e-3
 """In units of a* and b*: keeps grey from dividing by zero."""
 
@@ -63,6 +66,17 @@ class Uncalibrated(nn.Module):
     def forward(self, ab: Tensor, expected_error: Tensor | None, lightness: Tensor) -> Tensor:  # noqa: ARG002 - as ChromaMap
         """Raw a*, b* (B, 2, H, W) → the same."""
         return ab
+
+
+def with_error(ab: Tensor, expected_error: Tensor | None) -> Tensor:
+    """a*, b* (B, 2, H, W) and how far off they are expected to be, in their units, as one tensor (B, 3, H, W)."""
+    error = torch.full_like(ab[:, :1], UNKNOWN_ERROR) if expected_error is None else expected_error
+    return torch.cat((ab, error.clamp(max=LARGEST_ERROR)), dim=1)
+
+
+def confidence(expected_error: Tensor) -> Tensor:
+    """From 0 to 1, where no error is expected; 0.5 for `UNKNOWN_ERROR`."""
+    return UNKNOWN_ERROR / (UNKNOWN_ERROR + expected_error)
 
 
 def certainty(chroma: Tensor, expected_error: Tensor | None) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from service.network.backbones import BackboneName, build_backbone, trunk_maps
-from service.network.chroma import ChromaMap, Uncalibrated
+from service.network.chroma import ChromaMap, Uncalibrated, with_error
 from service.network.decoder import SKIP_STRIDES, Decoder, Prediction
 from service.network.encoder import STRIDES, Encoder
 from service.network.fusion import Fusion
@@ -63,11 +63,6 @@ class Colorizer(nn.Module):
         )
         self.calibration: nn.Module = ChromaMap() if config.calibrated else Uncalibrated()
 
-    @property
-    def reads_confidence(self) -> bool:
-        """Whether its calibrated answers depend on how sure it is."""
-        return self.config.confidence and self.config.calibrated
-
     def forward(self, lightness: Tensor, hints: Tensor | None = None) -> Prediction:
         """L* (B, 1, H, W) in [0, 100], H and W multiples of 32 → `Prediction`, on the scale of the loss.
 
@@ -96,9 +91,14 @@ class Colorizer(nn.Module):
 
         `hints`: as `forward`'s, but a* and b* as they are.
         """
+        return self.predict_with_error(lightness, hints)[:, :2]
+
+    @torch.inference_mode()
+    def predict_with_error(self, lightness: Tensor, hints: Tensor | None = None) -> Tensor:
+        """What `predict` answers, and third how far off a* and b* are expected to be, in their units: (B, 3, H, W)."""
         prediction = self(lightness, None if hints is None else scale_hints(hints))
         ab: Tensor = self.calibration(prediction.raw, prediction.expected_error, lightness)
-        return ab
+        return with_error(ab, prediction.expected_error)
 
 
 def scale_hints(hints: Tensor) -> Tensor:

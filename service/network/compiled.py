@@ -17,6 +17,7 @@ from torch.fx.experimental.optimization import fuse
 
 from service.cores import count_cores
 from service.network.backbones import trunk_maps
+from service.network.chroma import with_error
 from service.network.colorizer import Colorizer, scale_hints
 from service.network.openvino_runtime import FrontEndManager, TorchScriptPythonDecoder, openvino
 from service.network.preprocessing import HINT_CHANNELS, INPUT_SIZE
@@ -92,7 +93,11 @@ class CompiledColorizer:
         del self._stem, self._body
 
     def predict(self, lightness: Tensor, hints: Tensor | None = None, cores: int | None = None) -> Tensor:
-        """See `Colorizer.predict`; L* is (B, 1, 224, 224).
+        """See `Colorizer.predict`; L* is (B, 1, 224, 224)."""
+        return self.predict_with_error(lightness, hints, cores)[:, :2]
+
+    def predict_with_error(self, lightness: Tensor, hints: Tensor | None = None, cores: int | None = None) -> Tensor:
+        """See `Colorizer.predict_with_error`; L* is (B, 1, 224, 224).
 
         A batch is computed in pieces, as large as is prepared for so many cores.
         """
@@ -100,7 +105,7 @@ class CompiledColorizer:
             raise ValueError("this network takes no hints")
         cores = cores or self.cores
         batch, given = lightness.numpy(), None if hints is None else hints.numpy()
-        ab = np.empty((len(batch), 2, INPUT_SIZE, INPUT_SIZE), np.float32)
+        answers = np.empty((len(batch), 3, INPUT_SIZE, INPUT_SIZE), np.float32)
         begin = 0
         while begin < len(batch):
             size = max(size for size, on in self._idle if on == cores and begin + size <= len(batch))
@@ -108,11 +113,11 @@ class CompiledColorizer:
             idle = self._idle[size, cores]
             request = idle.pop()
             try:
-                request.infer(batch[piece], None if given is None else given[piece], ab[piece])
+                request.infer(batch[piece], None if given is None else given[piece], answers[piece])
             finally:
                 idle.append(request)
             begin += size
-        return torch.from_numpy(ab)
+        return torch.from_numpy(answers)
 
 
 class _Request:
@@ -127,16 +132,18 @@ class _Request:
         features = self._stem.get_output_tensor(0)
         for i, tensor in enumerate((lightness, features, *hints)):
             self._body.set_input_tensor(i, tensor)
-        self._ab = self._body.get_output_tensor(0)
+        self._answers = self._body.get_output_tensor(0)
 
-    def infer(self, lightness: NDArray[np.float32], hints: NDArray[np.float32] | None, ab: NDArray[np.float32]) -> None:
-        """Computes `ab` of lightness and, where the network takes them, hints (None: there are none)."""
+    def infer(
+        self, lightness: NDArray[np.float32], hints: NDArray[np.float32] | None, answers: NDArray[np.float32]
+    ) -> None:
+        """Computes `answers` of lightness and, where the network takes them, hints (None: there are none)."""
         self._lightness[:] = lightness
         if self._hints is not None:
             self._hints[:] = 0 if hints is None else hints
         self._stem.infer(share_outputs=True)
         self._body.infer(share_outputs=True)
-        ab[:] = self._ab.data
+        answers[:] = self._answers.data
 
 
 class Stem(nn.Module):
@@ -164,7 +171,7 @@ class Body(nn.Module):
         self.layers = nn.ModuleList(colorizer.backbone[colorizer.config.backbone.float32_layers :])
         self.fusion = colorizer.fusion
         # OpenVINO computes transposed convolutions in float32, whatever is asked for.
-        self.decoder = SubpixelDecoder(colorizer.decoder, confidence=colorizer.reads_confidence)
+        self.decoder = SubpixelDecoder(colorizer.decoder)
         self.calibration = colorizer.calibration
 
     def forward(self, lightness: Tensor, features: Tensor, hints: Tensor | Any = None) -> Tensor:
@@ -172,7 +179,7 @@ class Body(nn.Module):
         maps = trunk_maps(self.config.backbone, list(self.layers), features)
         prediction = self.decoder(self.fusion(self.encoder(encoder_input), maps))
         ab: Tensor = self.calibration(prediction.raw, prediction.expected_error, lightness)
-        return ab
+        return with_error(ab, prediction.expected_error)
 
 
 class _Part:

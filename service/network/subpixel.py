@@ -43,13 +43,12 @@ class SubpixelConvolution(nn.Module):
 class SubpixelDecoder(nn.Module):
     """A trained `Decoder`, for inference alone."""
 
-    def __init__(self, decoder: Decoder, confidence: bool) -> None:
-        """`confidence`: whether to compute it, which takes time; the decoder must have the head."""
+    def __init__(self, decoder: Decoder) -> None:
         super().__init__()
         transposed = [module for module in decoder.stages.modules() if isinstance(module, nn.ConvTranspose2d)]
         self.stages = nn.ModuleList(SubpixelConvolution(module, F.relu) for module in transposed)
         self.head = SubpixelConvolution(decoder.head, torch.tanh)
-        self.confidence = decoder.confidence if confidence else None
+        self.confidence = decoder.confidence
 
     def forward(self, maps: Mapping[int, Tensor]) -> Prediction:
         """See `Decoder.forward`."""

@@ -35,9 +35,9 @@ def two_lanes(mobilenet_colorizer: Colorizer) -> CpuDevice:
 def test_results_come_in_order_and_equal_single_ones(two_lanes: CpuDevice, lightness: list[Tensor]) -> None:
     for launcher in (two_lanes.on_one_core, two_lanes.on_many_cores):
         batch = launcher.launch("mobilenet_v2", lightness)()
-        assert [tuple(ab.shape) for ab in batch] == [(2, 224, 224)] * 3
-        for one, ab in zip(lightness, batch, strict=True):
-            torch.testing.assert_close(launcher.launch("mobilenet_v2", [one])()[0], ab, atol=0.01, rtol=0)
+        assert [tuple(answer.shape) for answer in batch] == [(3, 224, 224)] * 3
+        for one, answer in zip(lightness, batch, strict=True):
+            torch.testing.assert_close(launcher.launch("mobilenet_v2", [one])()[0], answer, atol=0.01, rtol=0)
 
 
 def test_every_lane_can_run_a_batch_at_the_same_time(two_lanes: CpuDevice, lightness: list[Tensor]) -> None:
@@ -50,9 +50,9 @@ def test_every_lane_can_run_a_batch_at_the_same_time(two_lanes: CpuDevice, light
         return [two_lanes.on_one_core.launch("mobilenet_v2", [one])()[0] for _ in range(10)]
 
     with ThreadPoolExecutor(2) as pool:
-        for answers, ab in zip(pool.map(run, lightness[:2]), expected, strict=True):
+        for answers, alone in zip(pool.map(run, lightness[:2]), expected, strict=True):
             for answer in answers:
-                torch.testing.assert_close(answer, ab, atol=0.01, rtol=0)
+                torch.testing.assert_close(answer, alone, atol=0.01, rtol=0)
 
 
 def test_pictures_with_hints_and_without_share_a_batch(second_colorizer: Colorizer, lightness: list[Tensor]) -> None:
@@ -61,8 +61,8 @@ def test_pictures_with_hints_and_without_share_a_batch(second_colorizer: Coloriz
     hints[:, 100:109, 100:109] = torch.tensor([60.0, 40.0, 1.0]).view(3, 1, 1)
     hinted = torch.cat((lightness[1], hints))
     answers = device.on_one_core.launch("mobilenet_v2", [lightness[0], hinted, lightness[2]])()
-    expected = [second_colorizer.predict(one[None]) for one in lightness]
-    expected[1] = second_colorizer.predict(lightness[1][None], hints[None])
+    expected = [second_colorizer.predict_with_error(one[None]) for one in lightness]
+    expected[1] = second_colorizer.predict_with_error(lightness[1][None], hints[None])
     torch.testing.assert_close(torch.stack(answers), torch.cat(expected), atol=0.01, rtol=0)
 
 
@@ -96,7 +96,7 @@ def test_running_out_of_memory_is_a_memory_error(
     def fail(*_args: object) -> Tensor:
         raise error
 
-    monkeypatch.setattr("service.network.compiled.CompiledColorizer.predict", fail)
+    monkeypatch.setattr("service.network.compiled.CompiledColorizer.predict_with_error", fail)
     with pytest.raises(MemoryError):
         device.on_one_core.launch("mobilenet_v2", lightness)()
 
@@ -114,13 +114,13 @@ class Stopwatch:
         """By batch size and cores."""
         self.ran: list[tuple[int, int]] = []
         self.now = 0.0
-        monkeypatch.setattr(CompiledColorizer, "predict", lambda *args: self.predict(*args))
+        monkeypatch.setattr(CompiledColorizer, "predict_with_error", lambda *args: self.predict(*args))
         monkeypatch.setattr("service.engine.cpu.time.monotonic", lambda: self.now)
 
     def predict(self, _colorizer: object, lightness: Tensor, _hints: object, cores: int) -> Tensor:
         self.ran.append((len(lightness), cores))
         self.now += self.seconds[len(lightness), cores]
-        return torch.zeros(len(lightness), 2, 224, 224)
+        return torch.zeros(len(lightness), 3, 224, 224)
 
 
 @pytest.fixture

@@ -143,7 +143,7 @@ SCHEDULES = [
 
 
 class Tint(nn.Module):
-    """In the network's place: a* and b* are multiples of L*, so that every answer tells what it was made of.
+    """In the network's place: a*, b* and the error are multiples of L*: every answer tells what it was made of.
 
     Hinted a* is added to a*.
     """
@@ -160,7 +160,7 @@ class Tint(nn.Module):
             raise torch.OutOfMemoryError("CUDA out of memory")
         self.ran.append(len(canvases))
         lightness, a = canvases[:, :1], canvases[:, 1:2]
-        return torch.cat((lightness * self.factor + a, -lightness), dim=1)
+        return torch.cat((lightness * self.factor + a, -lightness, lightness / 4), dim=1)
 
 
 @pytest.fixture
@@ -191,9 +191,10 @@ def pictures(*levels: float) -> list[Tensor]:
 
 
 def levels(answers: list[Tensor]) -> list[tuple[float, float]]:
-    """Of each answer a* and b*, which must be the same at all pixels."""
-    assert all(answer.shape == (2, 224, 224) and answer.dtype == torch.float32 for answer in answers)
+    """Of each answer a* and b*, which must be the same at all pixels, and the error that belongs to them."""
+    assert all(answer.shape == (3, 224, 224) and answer.dtype == torch.float32 for answer in answers)
     assert all((answer == answer[:, :1, :1]).all() for answer in answers)
+    assert all(torch.equal(answer[2], answer[1] / -4) for answer in answers)
     return [(answer[0, 0, 0].item(), answer[1, 0, 0].item()) for answer in answers]
 
 
@@ -361,7 +362,7 @@ def test_answers_are_those_of_the_colorizer(mobilenet_colorizer: Colorizer, prec
     device = CudaDevice({"mobilenet_v2": mobilenet_colorizer}, precision, FakeCuda())  # type: ignore[arg-type]
     device.warm_up(2)
     answers = torch.stack(device.launch("mobilenet_v2", lightness)())
-    error = (answers - mobilenet_colorizer.predict(torch.stack(lightness))).abs().max()
+    error = (answers - mobilenet_colorizer.predict_with_error(torch.stack(lightness))).abs().max()
     assert error <= largest
     assert (error > 0.001) == (precision != "float32")
     assert {parameter.dtype for parameter in mobilenet_colorizer.parameters()} == {torch.float32}
@@ -372,7 +373,7 @@ def test_hints_are_answered_as_the_colorizer_would(second_colorizer: Colorizer) 
     device = CudaDevice({"mobilenet_v2": second_colorizer}, "float32", FakeCuda())
     device.warm_up(2)
     answers = torch.stack(device.launch("mobilenet_v2", list(canvases))())
-    expected = second_colorizer.predict(canvases[:, :1], canvases[:, 1:])
+    expected = second_colorizer.predict_with_error(canvases[:, :1], canvases[:, 1:])
     torch.testing.assert_close(answers, expected, atol=1e-3, rtol=0)
 
 
@@ -381,12 +382,12 @@ def test_hints_are_answered_as_the_colorizer_would(second_colorizer: Colorizer) 
 def test_the_chroma_map_is_in_it(confidence: bool, precision: Literal["float32", "float16"]) -> None:
     colorizer = build_colorizer(BackboneName.MOBILENET_V2, confidence=confidence, calibrated=True)
     lightness = torch.rand(2, 1, 224, 224, generator=torch.Generator().manual_seed(2)) * 100
-    before = colorizer.predict(lightness)
+    before = colorizer.predict_with_error(lightness)
     randomize(colorizer)
     device = CudaDevice({"mobilenet_v2": colorizer}, precision, FakeCuda())
     device.warm_up(2)
     answers = torch.stack(device.launch("mobilenet_v2", list(lightness))())
-    error = (answers - colorizer.predict(lightness)).abs()
+    error = (answers - colorizer.predict_with_error(lightness)).abs()
     assert error.max() < (1e-3 if precision == "float32" else 1)
     assert (answers - before).abs().max() > 1
 

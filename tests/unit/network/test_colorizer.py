@@ -131,6 +131,28 @@ def test_the_published_network_says_nothing_of_confidence(mobilenet_colorizer: C
         assert mobilenet_colorizer(lightness(1)).log_scale is None
 
 
+def test_the_error_that_is_expected_comes_third(colorizer: Colorizer) -> None:
+    batch = lightness(2)
+    answer, ab = colorizer.predict_with_error(batch), colorizer.predict(batch)
+    assert answer.shape == (2, 3, 224, 224)
+    assert torch.equal(answer[:, :2], ab)
+    with torch.inference_mode():
+        log_scale = colorizer(batch).log_scale
+    if log_scale is None:
+        # As far off as grey is: where a network tells nothing, this is what is known.
+        assert (answer[:, 2] == 10).all()
+    else:
+        torch.testing.assert_close(answer[:, 2:], log_scale.exp() * 128)
+
+
+def test_no_error_is_beyond_all_colours(second_colorizer: Colorizer) -> None:
+    """In half precision it would be infinite, and the whole answer counts as broken."""
+    unsure = copy.deepcopy(second_colorizer)
+    last = unsure.decoder.confidence.layers[-1]  # type: ignore[union-attr]
+    nn.init.constant_(last.bias, 50)  # type: ignore[arg-type]
+    assert (unsure.predict_with_error(lightness(1))[:, 2] == 256).all()
+
+
 def test_output_is_ab_in_range_and_colours(colorizer: Colorizer) -> None:
     with torch.inference_mode():
         scaled = colorizer(lightness(2)).ab

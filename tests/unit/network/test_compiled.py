@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from service.imaging.codec import decode
 from service.imaging.color import rgb_to_lab
+from service.imaging.photograph import inspect
 from service.imaging.recompose import recompose
 from service.imaging.upsample import reduce
 from service.network.backbones import BackboneName
@@ -63,6 +63,15 @@ def test_float32_is_the_colorizer_but_for_rounding(pair: tuple[Colorizer, Compil
     assert expected.abs().max() > 20
     assert (answer - expected).abs().max() < ROUNDING
     assert (compiled.precision, compiled.path) == ("float32", "openvino")
+
+
+def test_so_is_the_error_that_is_expected(pair: tuple[Colorizer, CompiledColorizer]) -> None:
+    colorizer, compiled = pair
+    answer, expected = compiled.predict_with_error(lightness(2)), colorizer.predict_with_error(lightness(2))
+    assert (answer.shape, answer.dtype) == ((2, 3, 224, 224), torch.float32)
+    assert torch.equal(answer[:, :2], compiled.predict(lightness(2)))
+    assert (answer - expected).abs().max() < ROUNDING
+    assert (expected[:, 2].std() > 0) == colorizer.config.confidence
 
 
 def test_every_batch_size_answers_as_one_by_one(pair: tuple[Colorizer, CompiledColorizer]) -> None:
@@ -165,10 +174,10 @@ def test_as_served_the_shipped_weights_colours_are_those_of_float32(name: Backbo
     colorizer = Checkpoint.load(ROOT / "model_store" / name, name).colorizer
     compiled = CompiledColorizer(colorizer)
     for file in PHOTOGRAPHS:
-        photograph = decode(file.read_bytes(), 10**7)
+        photograph = inspect(file.read_bytes(), 10**7).decode()
         small = reduce(photograph.lightness, 224)[None]
         served, exact = (
-            chroma(recompose(photograph.lightness, predicted[0], 1.0))
+            chroma(recompose(photograph.lightness, predicted[0]))
             for predicted in (compiled.predict(small), colorizer.predict(small))
         )
         assert exact.norm(dim=0).mean() > 2, file.name
