@@ -4,6 +4,7 @@ import asyncio
 import ctypes
 import gc
 import logging
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from service.engine.lanes import Lanes
 from service.engine.lifecycle import Lifecycle, Phase
 from service.engine.memory import MemoryBudget
 from service.engine.worker import DeviceWorker, LaneWorker
+from service.imaging.compilation import compile_all
 from service.network.backbones import BackboneName
 from service.network.checkpoint import Checkpoint, CheckpointConfig, CheckpointError, MissingCheckpointError
 from service.network.colorizer import Colorizer
@@ -71,7 +73,11 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        # Beside the networks' compilation, and done before anything is timed.
+        compiling = threading.Thread(target=compile_all, name="compile pixel loops", daemon=True)
+        compiling.start()
         models, missing, device = await run_sync(_open_models, settings)
+        await run_sync(compiling.join)
         unavailable = _why_unavailable(missing)
         # One thread of torch's own in each lane: these are one for each core already.
         lanes = Lanes(settings.lanes, partial(torch.set_num_threads, 1))

@@ -10,15 +10,14 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.cores import count_cores
 
-MAX_PIXELS_LIMIT = 89_478_485
-"""Where Pillow's own decompression-bomb guard begins, which some of its readers apply by themselves."""
+MAX_PIXELS_LIMIT = 300_000_000
+"""The same in service.imaging.reading.pillow."""
 
 BYTES_BESIDE_PIXELS = 8 * 2**20
-"""Of a photograph in work, whatever its size: the same in service.imaging.codec."""
+"""Of a photograph in work, whatever its size: the same in service.imaging.writing.answer."""
 
-MAX_BYTES_PER_PIXEL = 24
-"""Of a photograph in work: the largest of service.imaging.codec.BYTES_PER_PIXEL but for WebP, which takes twice as
-much, and is refused where one alone is too large."""
+LEAST_BYTES_PER_PIXEL = 10
+"""Of a photograph in work: L*, and the answer as PNG. Others take more; what is too large for them is refused."""
 
 Backbone = Literal["mobilenet_v2", "resnet101"]
 Choice = Literal[Backbone, "blend"]
@@ -65,9 +64,10 @@ class Settings(BaseSettings):
     """Deadline of its body."""
     stall_s: Annotated[float, Field(gt=0)] = 60
     """Work pending and none finished for this long: not live."""
-    max_upload_bytes: Annotated[int, Field(ge=1)] = 64 * 2**20
-    max_pixels: Annotated[int, Field(ge=1, le=MAX_PIXELS_LIMIT)] = 50_000_000
-    max_bytes_held: Annotated[int, Field(ge=1)] = 2_600_000_000
+    max_upload_bytes: Annotated[int, Field(ge=1)] = 256 * 2**20
+    max_pixels: Annotated[int, Field(ge=1, le=MAX_PIXELS_LIMIT)] = 150_000_000
+    """Of a photograph; how large it may be beside depends on what it takes in work: see max_bytes_held."""
+    max_bytes_held: Annotated[int, Field(ge=1)] = 2_700_000_000
     """Uploads, decoded photographs and answers of all requests together; what goes beyond is refused with 429."""
     lanes: Annotated[int, Field(ge=1, le=256)] = Field(default_factory=count_cores)
     """Threads that decode, compute (on a CPU), recompose and encode; one for each core by default."""
@@ -101,11 +101,11 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _settings_agree(self) -> "Settings":
         if self.max_bytes_held < (
-            largest := MAX_BYTES_PER_PIXEL * self.max_pixels + BYTES_BESIDE_PIXELS + self.max_upload_bytes
+            largest := LEAST_BYTES_PER_PIXEL * self.max_pixels + BYTES_BESIDE_PIXELS + self.max_upload_bytes
         ):
             raise ValueError(
                 f"max_bytes_held {self.max_bytes_held} is less than the {largest} that the largest photograph needs: "
-                f"{MAX_BYTES_PER_PIXEL} for each of max_pixels, {BYTES_BESIDE_PIXELS}, and max_upload_bytes"
+                f"{LEAST_BYTES_PER_PIXEL} for each of max_pixels, {BYTES_BESIDE_PIXELS}, and max_upload_bytes"
             )
         if len(set(self.backbones)) < len(self.backbones):
             raise ValueError(f"backbones {self.backbones} names one twice")

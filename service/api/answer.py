@@ -14,7 +14,7 @@ _CHUNK_BYTES = 2**18
 class LeasedResponse(Response):
     """Bytes whose memory is leased until the client has taken all but the last of them, or has left."""
 
-    def __init__(self, data: bytes, media_type: str, lease: Lease) -> None:
+    def __init__(self, data: bytes | memoryview, media_type: str, lease: Lease) -> None:
         super().__init__(data, media_type=media_type)
         self._held = ExitStack()
         self._held.enter_context(lease)

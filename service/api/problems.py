@@ -22,7 +22,7 @@ from service.engine.errors import (
     QueueFullError,
     WorkerDeadError,
 )
-from service.imaging.codec import BrokenImageError, TooManyPixelsError, UnsupportedFormatError
+from service.imaging.errors import BrokenImageError, NoSuchPageError, TooManyPixelsError, UnsupportedFormatError
 from service.telemetry.metrics import Metrics
 
 MEDIA_TYPE = "application/problem+json"
@@ -47,6 +47,7 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     TooManyPixelsError: Problem(413, "too-many-pixels", "The image has too many pixels", "too_many_pixels"),
     UnsupportedFormatError: Problem(415, "unsupported-format", "Not an image format this service reads"),
     BrokenImageError: Problem(422, "broken-image", "The image cannot be decoded"),
+    NoSuchPageError: Problem(422, "no-such-page", "The file has no such page"),
     EmptyBodyError: Problem(422, "no-image", "The request carries no image"),
     MalformedBodyError: Problem(422, "malformed-body", "The request's body cannot be parsed"),
     RequestValidationError: Problem(422, "bad-parameter", "A parameter is not valid"),

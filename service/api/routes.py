@@ -1,26 +1,28 @@
 """The HTTP surface: what is asked for, in and out; the work is the engine's."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from importlib.resources import files
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.requests import ClientDisconnect
 
+from service.api.accept import accepted_formats
 from service.api.answer import LeasedResponse
 from service.api.body import IMAGE_FIELD, read_image
 from service.api.context import CLIENT_LEFT, COLORIZE_PATH
+from service.api.parameters import Parameters
 from service.api.problems import MEDIA_TYPE
 from service.api.schemas import Backbones, BackboneStatus, Health, ProblemDetails
 from service.api.security import ApiKey
 from service.engine.choice import BackboneChoice
-from service.engine.colorize import Engine, Order
+from service.engine.colorize import Engine
 from service.engine.lifecycle import Lifecycle
-from service.imaging.codec import ImageFormat
+from service.imaging.formats import ImageFormat
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 
@@ -29,7 +31,7 @@ T = TypeVar("T")
 PAGE = files("service.api").joinpath("page/index.html").read_text(encoding="utf-8")
 
 _IMAGE_SCHEMA = {"type": "string", "format": "binary"}
-_IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/tiff", "image/bmp", "image/gif")
+_IMAGE_TYPES = tuple(f"image/{name}" for name in ("jpeg", "png", "tiff", "webp", "avif", "heic", "jp2", "bmp", "gif"))
 _REQUEST_BODY = {
     "required": True,
     "content": {
@@ -41,7 +43,7 @@ _REQUEST_BODY = {
 }
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The coloured image, at the size of the photograph",
+        "description": "The coloured image",
         "content": {format.media_type: {"schema": _IMAGE_SCHEMA} for format in ImageFormat},
     },
     **{
@@ -57,19 +59,11 @@ def build_router(settings: Settings, metrics: Metrics) -> APIRouter:
     default_backbone = BackboneChoice(settings.default_backbone)
     api_key = ApiKey(settings.api_key)
 
-    class Parameters(BaseModel):
-        # A misspelt parameter is refused, not ignored.
-        model_config = ConfigDict(extra="forbid")
-
+    class Choices(Parameters):
         backbone: Annotated[
             BackboneChoice,
             Field(description="The network's trunk; blend: both networks, and the mean of their colours"),
         ] = default_backbone
-        format: Annotated[
-            ImageFormat | None, Field(description="Of the answer; default: the photograph's own, else PNG")
-        ] = None
-        quality: Annotated[int, Field(ge=1, le=100, description="Of JPEG and WebP")] = 90
-        saturation: Annotated[float, Field(ge=0, le=3, description="Factor on the colours; 0 is grey")] = 1.0
 
     @router.post(
         COLORIZE_PATH,
@@ -79,10 +73,12 @@ def build_router(settings: Settings, metrics: Metrics) -> APIRouter:
         openapi_extra={"requestBody": _REQUEST_BODY},
         summary="Colour a photograph",
     )
-    async def colorize(request: Request, parameters: Annotated[Parameters, Query()]) -> Response:
+    async def colorize(request: Request, parameters: Annotated[Choices, Query()]) -> Response:
         """Send the image as the raw body or as the multipart field `image`.
 
-        JPEG, PNG, WebP, TIFF (first page), BMP and GIF (first frame) are read.
+        JPEG, PNG, TIFF, WebP, AVIF, HEIC, JPEG 2000, BMP and GIF are read; of those with several pictures the first, or
+        a TIFF's `page`. Without `format`, the answer has the format and the depth of what was sent, as far as they are
+        written here, or the one that the header Accept prefers.
         """
         fields: dict[str, Any] = request.state.fields
         backbone = parameters.backbone
@@ -91,7 +87,9 @@ def build_router(settings: Settings, metrics: Metrics) -> APIRouter:
         lifecycle: Lifecycle = request.state.lifecycle
         lifecycle.admit()
         engine.admit(backbone)
-        order = Order(backbone, parameters.format, parameters.quality, parameters.saturation)
+        models: Mapping[str, str] = request.state.models
+        model = ", ".join(models[name] for name in backbone.backbones)
+        order = parameters.order(backbone, accepted_formats(request.headers.get("accept")), model)
         with engine.memory.lease() as lease:
             try:
                 data = await read_image(request, settings.max_upload_bytes, settings.upload_timeout_s, lease)
@@ -103,7 +101,9 @@ def build_router(settings: Settings, metrics: Metrics) -> APIRouter:
         fields |= {f"{stage}_s": round(seconds, 4) for stage, seconds in colored.seconds.items()}
         timing = ", ".join(f"{stage};dur={seconds * 1000:.1f}" for stage, seconds in colored.seconds.items())
         answer.headers["X-Autochrome-Backbone"] = backbone
-        answer.headers["X-Autochrome-Model"] = ", ".join(request.state.models[name] for name in backbone.backbones)
+        answer.headers["X-Autochrome-Model"] = model
+        if colored.notes:
+            answer.headers["X-Autochrome-Notes"] = "; ".join(colored.notes)
         answer.headers["Server-Timing"] = timing
         return answer
 

@@ -6,53 +6,30 @@ import time
 import weakref
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from service.engine.admission import Admission, Place, Stage
 from service.engine.batcher import Answer, MicroBatcher
 from service.engine.choice import BackboneChoice
 from service.engine.errors import BackboneUnavailableError, DeadlineError, MemoryFullError
+from service.engine.job import Job
 from service.engine.lanes import Lanes
 from service.engine.line import Line, Resume, Wait
 from service.engine.memory import Lease, MemoryBudget
-from service.imaging.codec import ImageFormat, Photograph, TooManyPixelsError, decode, encode, inspect
+from service.engine.order import ColoredPhotograph, Order
+from service.imaging.errors import TooManyPixelsError
 from service.imaging.recompose import Painting
-from service.imaging.upsample import reduce
 from service.network.preprocessing import INPUT_SIZE
 from service.telemetry.metrics import Metrics
 
 _BANDS = 8
 """Painted in one step, some ten milliseconds' work: then who comes earlier in the order has his turn."""
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What a client wants done with a photograph."""
-
-    backbone: BackboneChoice
-    format: ImageFormat | None
-    """None: the photograph's own, where we write it."""
-    quality: int
-    saturation: float
-    hints: Tensor | None = None
-    """Colours that are known, at the network's size: (3, 224, 224), see `Colorizer.predict`."""
-
-
-@dataclass(frozen=True, slots=True)
-class ColoredPhotograph:
-    """The answer."""
-
-    data: bytes
-    format: ImageFormat
-    width: int
-    height: int
-    seconds: Mapping[str, float]
-    """Time spent in each stage: decode, queue, inference, recompose, encode."""
 
 
 class Engine:
@@ -84,16 +61,18 @@ class Engine:
     def warm_up(self) -> None:
         """Learns what decoding and writing cost on this machine, for the first predictions; not for a lane."""
         side = 2 * INPUT_SIZE
-        ramp = torch.arange(side, dtype=torch.uint8).expand(side, side)  # wraps around: edges, as photographs have
-        data = encode(ramp[..., None].repeat(1, 1, 3), None, ImageFormat.JPEG, 90)
+        file = BytesIO()
+        # A ramp that wraps around: edges, as photographs have.
+        Image.linear_gradient("L").resize((side, side)).point(lambda level: level * 3 % 256).save(
+            file, "JPEG", quality=90
+        )
         for _ in range(2):  # the first takes longer
             began = time.monotonic()
-            photograph = decode(data, side**2)
-            reduce(photograph.lightness, INPUT_SIZE)
+            job = Job(file.getvalue(), Order(BackboneChoice.BLEND), side**2)
+            canvases = job.read()
             read = time.monotonic()
-            painting = Painting(photograph.lightness, torch.zeros(2, INPUT_SIZE, INPUT_SIZE), 1.0)
-            painting.paint()
-            encode(painting.rgb, None, ImageFormat.JPEG, 90)
+            job.prepare([torch.zeros(3, INPUT_SIZE, INPUT_SIZE)] * len(canvases)).paint()
+            job.finish()
             written = time.monotonic()
         self._admission.observe(Stage.DECODING, side**2, read - began)
         self._admission.observe(Stage.WRITING, side**2, written - read)
@@ -147,25 +126,27 @@ class Engine:
         self, data: bytes, order: Order, lease: Lease, place: Place, arrived: float
     ) -> Generator[Wait, Any, ColoredPhotograph]:
         keys, clock = order.backbone.backbones, self._batcher.clock
-        # The header comes first, as it says what the photograph will cost, or that it is none.
-        header = inspect(data, self._max_pixels)
-        format = order.format or header.format
-        header.check_fits(format)
-        self._admission.rank(place, header.pixels)
-        needed = len(data) + header.memory_bytes(format)
+        job = Job(data, order, self._max_pixels)
+        pixels = job.original.pixels
+        self._admission.rank(place, pixels)
+        needed = len(data) + job.needed
         if needed > self.memory.max_bytes:
             raise TooManyPixelsError(
-                f"The image takes {needed} bytes in work as {format}, more than the {self.memory.max_bytes} there are"
+                f"The image takes {needed} bytes in work as {job.encoding.format}, more than the "
+                f"{self.memory.max_bytes} there are"
             )
         self._hold(lease, place, needed)
         yield partial(_turn, keys)
-        photograph, canvas = self._read(data, header.pixels)
-        if order.hints is not None:
-            canvas = torch.cat((canvas, order.hints))
+        canvases = self._read(job)
         place.stage, read = Stage.AT_NETWORK, clock()
-        answers: list[Answer[Tensor]] = yield partial(self._batcher.submit, keys, canvas, order=place.order)
+        answers: list[Tensor] = []
+        computed_s = 0.0
+        for canvas in canvases:
+            own: list[Answer[Tensor]] = yield partial(self._batcher.submit, keys, canvas, order=place.order)
+            answers.append(_mean(own))
+            computed_s += sum(answer.inference_s for answer in own)
         place.stage, inferred = Stage.WRITING, clock()
-        painting = Painting(photograph.lightness, _mean(answers), order.saturation)
+        painting = job.prepare(answers)
         self._ask_for_help(painting, place.order, lease)
         waited_s = 0.0
         while painting.paint(_BANDS):
@@ -174,12 +155,12 @@ class Engine:
             waited_s += clock() - rests
         painting.wait()
         recomposed = clock()
-        encoded = encode(painting.rgb, photograph.alpha, format, order.quality)
+        encoded = job.finish()
         written = clock()
-        self._admission.observe(Stage.WRITING, header.pixels, written - inferred - waited_s)
+        self._admission.observe(Stage.WRITING, pixels, written - inferred - waited_s)
         lease.hold(min(len(encoded), needed))
         # The networks of a blend may have run side by side.
-        inference_s = min(inferred - read, sum(answer.inference_s for answer in answers))
+        inference_s = min(inferred - read, computed_s)
         seconds = {
             # The wait for a lane counts as decoding: it is time the client spends there.
             "decode": read - arrived,
@@ -190,8 +171,7 @@ class Engine:
         }
         for stage, duration in seconds.items():
             self._metrics.stage_seconds.labels(order.backbone, stage).observe(duration)
-        height, width = photograph.lightness.shape
-        return ColoredPhotograph(encoded, format, width, height, seconds)
+        return ColoredPhotograph(encoded, job.encoding.format, job.width, job.height, job.notes, seconds)
 
     def _hold(self, lease: Lease, place: Place, count: int) -> None:
         try:
@@ -202,13 +182,12 @@ class Engine:
             wait = share * self._admission.predicted_wait_s(place)
             raise MemoryFullError(error.wanted, error.free, max(1, math.ceil(wait))) from None
 
-    def _read(self, data: bytes, pixels: int) -> tuple[Photograph, Tensor]:
+    def _read(self, job: Job) -> list[Tensor]:
         started = time.monotonic()
         try:
-            photograph = decode(data, self._max_pixels)
-            return photograph, reduce(photograph.lightness, INPUT_SIZE)
+            return job.read()
         finally:
-            self._admission.observe(Stage.DECODING, pixels, time.monotonic() - started)
+            self._admission.observe(Stage.DECODING, job.original.pixels, time.monotonic() - started)
 
     def _ask_for_help(self, painting: Painting, order: float, lease: Lease) -> None:
         """Has lanes that have nothing to do join in."""

@@ -119,7 +119,7 @@ class Gate:
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
     """Closed once the service is warm: set `opened` to let batches through."""
     gate = Gate()
-    predict, warm_up = CompiledColorizer.predict, CpuDevice.warm_up
+    predict, warm_up = CompiledColorizer.predict_with_error, CpuDevice.warm_up
 
     def gated(
         colorizer: CompiledColorizer, lightness: Tensor, hints: Tensor | None = None, cores: int | None = None
@@ -129,7 +129,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
 
     def warm_up_then_gate(device: CpuDevice, max_batch_size: int) -> tuple[BatchCosts, BatchCosts]:
         costs, costs_alone = warm_up(device, max_batch_size)
-        monkeypatch.setattr(CompiledColorizer, "predict", gated)
+        monkeypatch.setattr(CompiledColorizer, "predict_with_error", gated)
         if gate.batch_s is not None:
             costs = BatchCosts({name: dict.fromkeys(buckets(max_batch_size), gate.batch_s) for name in BackboneName})
             costs_alone = BatchCosts({name: {1: 2 * gate.batch_s} for name in BackboneName})

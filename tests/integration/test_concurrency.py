@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 from torch import Tensor
 
-from service.imaging.codec import Photograph, decode, encode
+from service.imaging.photograph import Original, Photograph
+from service.imaging.writing.sheets import Sheet
 from service.network.compiled import CompiledColorizer
 from tests.integration.conftest import TIMEOUT_S, Gate, Running, connected, photos, wait_for
 from tests.pictures import from_bytes, to_bytes
@@ -139,30 +140,32 @@ def test_finished_photographs_do_not_wait_behind_newcomers(
     """The oldest goes first: what has been through the network is written before a newcomer is decoded."""
     running = serve(lanes=1)
     order: list[str] = []
-    predict = CompiledColorizer.predict
+    predict = CompiledColorizer.predict_with_error
 
-    def decode_and_tell(data: bytes, max_pixels: int) -> Photograph:
+    decode, finish = Original.decode, Sheet.finish
+
+    def decode_and_tell(original: Original) -> Photograph:
         order.append("decode")
-        return decode(data, max_pixels)
+        return decode(original)
 
-    def encode_and_tell(*args: Any) -> bytes:
-        order.append("encode")
-        return encode(*args)
+    def finish_and_tell(sheet: Sheet) -> memoryview:
+        order.append("finish")
+        return finish(sheet)
 
     def predict_while_another_comes(*args: Any) -> Tensor:
-        monkeypatch.setattr(CompiledColorizer, "predict", predict)
+        monkeypatch.setattr(CompiledColorizer, "predict_with_error", predict)
         pending.append(pool.submit(client.post, "/colorize", content=gray_jpeg))
         wait_for(running, "autochrome_queue_depth", '{backbone="mobilenet_v2"}', 1)
         return predict(*args)
 
-    monkeypatch.setattr("service.engine.colorize.decode", decode_and_tell)
-    monkeypatch.setattr("service.engine.colorize.encode", encode_and_tell)
-    monkeypatch.setattr(CompiledColorizer, "predict", predict_while_another_comes)
+    monkeypatch.setattr(Original, "decode", decode_and_tell)
+    monkeypatch.setattr(Sheet, "finish", finish_and_tell)
+    monkeypatch.setattr(CompiledColorizer, "predict_with_error", predict_while_another_comes)
     pending: list[Future[httpx2.Response]] = []
     with connected(running) as client:
         assert client.post("/colorize", content=gray_jpeg).status_code == 200
         assert pending[0].result(TIMEOUT_S).status_code == 200
-    assert order == ["decode", "encode", "decode", "encode"]
+    assert order == ["decode", "finish", "decode", "finish"]
 
 
 def test_a_dead_worker_turns_liveness_red_and_nothing_hangs(
@@ -173,7 +176,7 @@ def test_a_dead_worker_turns_liveness_red_and_nothing_hangs(
     def die(*_args: object) -> None:
         raise SystemExit
 
-    monkeypatch.setattr("service.network.compiled.CompiledColorizer.predict", die)
+    monkeypatch.setattr("service.network.compiled.CompiledColorizer.predict_with_error", die)
     with connected(running) as client:
         assert client.get("/livez").status_code == 200
         for _ in range(2):

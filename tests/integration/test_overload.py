@@ -12,8 +12,10 @@ import httpx2
 import pytest
 from PIL import Image
 
-from service.imaging.codec import BYTES_BESIDE_PIXELS, BYTES_PER_PIXEL, ImageFormat
-from service.settings import MAX_BYTES_PER_PIXEL
+from service.imaging.formats import ImageFormat
+from service.imaging.photograph import inspect
+from service.imaging.writing.answer import Encoding
+from service.settings import BYTES_BESIDE_PIXELS, LEAST_BYTES_PER_PIXEL
 from tests.integration.conftest import TIMEOUT_S, Gate, Running, connected, photos, wait_for
 from tests.pictures import to_bytes
 
@@ -103,8 +105,10 @@ def test_a_refusal_comes_before_the_upload(
 def test_memory_is_held_from_the_upload_to_the_answer_and_bounded(
     serve: Serve, gate: Gate, pool: ThreadPoolExecutor, gray_jpeg: bytes
 ) -> None:
-    need = len(gray_jpeg) + BYTES_BESIDE_PIXELS + 160 * 120 * BYTES_PER_PIXEL[ImageFormat.JPEG, False]
-    largest = 160 * 120 * MAX_BYTES_PER_PIXEL + BYTES_BESIDE_PIXELS + len(gray_jpeg)
+    original, encoding = inspect(gray_jpeg, 160 * 120), Encoding(ImageFormat.JPEG, 8)
+    written = encoding.memory_bytes(original.pixels, transparent=False)
+    need = len(gray_jpeg) + original.kept_bytes + max(original.decoder_bytes, written)
+    largest = 160 * 120 * LEAST_BYTES_PER_PIXEL + BYTES_BESIDE_PIXELS + len(gray_jpeg)
     held = 2 * need + len(gray_jpeg)
     assert held >= largest
     gate.batch_s = 0.1

@@ -19,7 +19,7 @@ def test_every_network_has_run_on_one_core_and_on_all_before_anybody_can_connect
     ran: set[tuple[int, int, int | None]] = set()
     connected: list[int] = []
     port = free_port()
-    predict = CompiledColorizer.predict
+    predict = CompiledColorizer.predict_with_error
 
     def watched(
         colorizer: CompiledColorizer, lightness: Tensor, hints: Tensor | None = None, cores: int | None = None
@@ -29,7 +29,7 @@ def test_every_network_has_run_on_one_core_and_on_all_before_anybody_can_connect
             connected.append(client.connect_ex(("127.0.0.1", port)))
         return predict(colorizer, lightness, hints, cores)
 
-    monkeypatch.setattr(CompiledColorizer, "predict", watched)
+    monkeypatch.setattr(CompiledColorizer, "predict_with_error", watched)
     running = serve(model_store=full_store, max_batch_size=2, lanes=2, port=port)
     colorizers = {colorizer for colorizer, _, _ in ran}
     assert len(colorizers) == 2

@@ -2,11 +2,14 @@
 
 import json
 import re
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from service.api.parameters import Parameters
+from service.imaging.formats import ImageFormat
 from service.network.backbones import BackboneName
 from service.network.checkpoint import Checkpoint
 from service.settings import Settings
@@ -33,6 +36,25 @@ def test_every_setting_is_documented_with_its_default(name: str) -> None:
     default = field.default
     shown = ",".join(default) if isinstance(default, tuple) else default
     assert row[1] == ("–" if shown is None else f"`{shown}`")
+
+
+@pytest.mark.parametrize("name", ["backbone", *Parameters.model_fields])
+def test_every_parameter_is_documented_with_its_values(name: str) -> None:
+    row = re.search(rf"^\| `{name}` \| (.*?) \| (.*?) \|$", README, re.MULTILINE)
+    assert row is not None
+    if name == "backbone":
+        return
+    field = Parameters.model_fields[name]
+    if isinstance(field.default, StrEnum | str):
+        assert row[2] == f"`{field.default}`"
+    elif field.default is not None:
+        assert row[2] == f"{field.default:g}"
+
+
+@pytest.mark.parametrize("format", ImageFormat)
+def test_every_format_of_answers_is_documented(format: ImageFormat) -> None:
+    (row,) = re.findall(r"^\| `format` .*$", README, re.MULTILINE)
+    assert f"`{format}`" in row
 
 
 def test_something_is_shipped() -> None:

@@ -2,14 +2,27 @@ import re
 from typing import get_args
 
 import pytest
+from PIL import Image
 from pydantic import ValidationError
 
 from service.cores import count_cores
 from service.engine.choice import BackboneChoice
-from service.imaging import codec
-from service.imaging.codec import BYTES_PER_PIXEL, ImageFormat
+from service.imaging.formats import ImageFormat
+from service.imaging.photograph import inspect
+from service.imaging.reading import pillow
+from service.imaging.writing import answer
+from service.imaging.writing.answer import Encoding
 from service.network.backbones import BackboneName
-from service.settings import BYTES_BESIDE_PIXELS, MAX_BYTES_PER_PIXEL, Backbone, Choice, Settings, describe_settings
+from service.settings import (
+    BYTES_BESIDE_PIXELS,
+    LEAST_BYTES_PER_PIXEL,
+    MAX_PIXELS_LIMIT,
+    Backbone,
+    Choice,
+    Settings,
+    describe_settings,
+)
+from tests.pictures import to_bytes
 
 
 def test_defaults_serve_both_backbones_on_this_machine_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,8 +69,8 @@ def test_settings_engine_and_network_know_the_same_backbones() -> None:
         ("backbones", "mobilenet_v2,mobilenet_v2", "names one twice"),
         ("request_timeout_s", "inf", "finite number"),
         ("max_batch_size", "0", "greater than or equal to 1"),
-        ("max_pixels", "89478486", "less than or equal to"),
-        ("max_bytes_held", "1000000000", "max_bytes_held 1000000000 is less than the 1275497472 that the largest"),
+        ("max_pixels", "300000001", "less than or equal to 300000000"),
+        ("max_bytes_held", "1000000000", "max_bytes_held 1000000000 is less than the 1776824064 that the largest"),
     ],
 )
 def test_values_that_cannot_work_are_refused(name: str, value: str, message: str) -> None:
@@ -93,10 +106,19 @@ def test_a_misspelt_variable_is_refused_with_the_nearest_name(
         Settings()
 
 
-def test_the_largest_photograph_is_what_the_codec_says() -> None:
-    others = {key: count for key, count in BYTES_PER_PIXEL.items() if key[0] is not ImageFormat.WEBP}
-    assert max(others.values()) == MAX_BYTES_PER_PIXEL
-    assert codec.BYTES_BESIDE_PIXELS == BYTES_BESIDE_PIXELS
+def test_the_defaults_let_the_largest_photograph_in() -> None:
+    settings = Settings()
+    largest = LEAST_BYTES_PER_PIXEL * settings.max_pixels + BYTES_BESIDE_PIXELS + settings.max_upload_bytes
+    assert largest == 1_776_824_064 <= settings.max_bytes_held
+
+
+def test_settings_and_imaging_count_alike() -> None:
+    size = 160, 120
+    original = inspect(to_bytes(Image.new("L", size), "PNG"), 10**6)
+    needed = original.kept_bytes + Encoding(ImageFormat.PNG, 8).memory_bytes(160 * 120, transparent=False)
+    assert needed == BYTES_BESIDE_PIXELS + 160 * 120 * LEAST_BYTES_PER_PIXEL
+    assert answer.BYTES_BESIDE_PIXELS == BYTES_BESIDE_PIXELS
+    assert pillow.MAX_PIXELS_LIMIT == MAX_PIXELS_LIMIT
 
 
 def test_all_settings_are_described_with_their_defaults() -> None:

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from service.engine.admission import Admission
 from service.engine.choice import BackboneChoice
-from service.engine.colorize import ColoredPhotograph, Engine, Order
+from service.engine.colorize import Engine
 from service.engine.costs import BatchCosts
 from service.engine.lanes import Lanes
 from service.engine.memory import MemoryBudget
-from service.imaging.codec import ImageFormat
+from service.engine.order import ColoredPhotograph, Order
+from service.imaging.formats import ImageFormat
 from tests.unit.engine.gated_device import GatedDevice
 from tests.unit.engine.queueing import AwaitedBatcher
 
@@ -31,6 +32,8 @@ class Painter:
     def __init__(self, gate: GatedDevice) -> None:
         self.seen: list[Tensor] = []
         self.colors: dict[str, tuple[float, float]] = {MOBILENET: (20.0, -30.0), RESNET: (10.0, 40.0)}
+        self.error = 10.0
+        """That they expect of their colours."""
         self.moods: dict[str, str] = dict.fromkeys(NETWORKS, "good")
         self._gate = gate
 
@@ -40,7 +43,8 @@ class Painter:
 
         def paint() -> list[Tensor]:
             finish()
-            return [torch.tensor(self.colors[backbone])[:, None, None].expand(2, 224, 224)] * len(canvases)
+            answer = torch.tensor((*self.colors[backbone], self.error))
+            return [answer[:, None, None].expand(3, 224, 224)] * len(canvases)
 
         return paint
 
@@ -68,7 +72,7 @@ class Studio:
         self, choice: BackboneChoice = MOBILENET, data: bytes | None = None, hints: Tensor | None = None
     ) -> Coloring:
         """Sends the photograph, or another, off."""
-        order = Order(choice, ImageFormat.PNG, quality=90, saturation=1.0, hints=hints)
+        order = Order(choice, ImageFormat.PNG, hints=hints)
         return asyncio.create_task(self._colorize(self.photo if data is None else data, order))
 
     async def _colorize(self, data: bytes, order: Order) -> ColoredPhotograph:

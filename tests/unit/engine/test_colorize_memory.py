@@ -9,17 +9,13 @@ import pytest
 from PIL import Image
 
 from service.engine.admission import Stage
-from service.engine.colorize import Order
 from service.engine.errors import DeadlineError, InferenceError, MemoryFullError
-from service.imaging import codec
-from service.imaging.codec import (
-    BYTES_BESIDE_PIXELS,
-    BYTES_PER_PIXEL,
-    BrokenImageError,
-    ImageFormat,
-    TooManyPixelsError,
-    UnsupportedFormatError,
-)
+from service.engine.order import Order
+from service.imaging.errors import BrokenImageError, TooManyPixelsError, UnsupportedFormatError
+from service.imaging.formats import ImageFormat
+from service.imaging.photograph import Original, inspect
+from service.imaging.writing.answer import Encoding
+from service.imaging.writing.sheets import Sheet
 from tests.pictures import to_bytes
 from tests.unit.engine.gated_device import TIMEOUT_S, GatedDevice
 from tests.unit.engine.lane_work import submit
@@ -33,14 +29,16 @@ LAST = float("inf")
 
 def needed(data: bytes) -> int:
     """What the photograph takes while it is in work."""
-    return len(data) + BYTES_BESIDE_PIXELS + 160 * 120 * BYTES_PER_PIXEL[ImageFormat.PNG, False]
+    original, encoding = inspect(data, 10**6), Encoding(ImageFormat.PNG, 8)
+    written = encoding.memory_bytes(original.pixels, transparent=False)
+    return len(data) + original.kept_bytes + max(original.decoder_bytes, written)
 
 
-class Codec:
-    """One of the codec's functions, which waits for the test once it has begun."""
+class Watched:
+    """A method that waits for the test once it has begun."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._function = function
+    def __init__(self, method: Callable[..., Any]) -> None:
+        self._method = method
         self._begun = threading.Semaphore(0)
         self.calls = 0
         self.opened = threading.Event()
@@ -49,7 +47,7 @@ class Codec:
         self.calls += 1
         self._begun.release()
         assert self.opened.wait(TIMEOUT_S)
-        return self._function(*args)
+        return self._method(*args)
 
     async def begun(self) -> None:
         """Until a thread is at work in it."""
@@ -57,19 +55,19 @@ class Codec:
 
 
 @pytest.fixture
-def decoding(monkeypatch: pytest.MonkeyPatch) -> Iterator[Codec]:
-    function = Codec(codec.decode)
-    monkeypatch.setattr("service.engine.colorize.decode", function)
-    yield function
-    function.opened.set()
+def decoding(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
+    method = Watched(Original.decode)
+    monkeypatch.setattr(Original, "decode", lambda original: method(original))
+    yield method
+    method.opened.set()
 
 
 @pytest.fixture
-def encoding(monkeypatch: pytest.MonkeyPatch) -> Iterator[Codec]:
-    function = Codec(codec.encode)
-    monkeypatch.setattr("service.engine.colorize.encode", function)
-    yield function
-    function.opened.set()
+def encoding(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
+    method = Watched(Sheet.finish)
+    monkeypatch.setattr(Sheet, "finish", lambda sheet: method(sheet))
+    yield method
+    method.opened.set()
 
 
 @pytest.fixture
@@ -114,7 +112,7 @@ async def test_a_full_budget_refuses_and_an_answer_makes_room(studio: Studio, de
     assert (await studio.colorize()).data
 
 
-async def test_a_photograph_without_room_is_not_decoded(studio: Studio, device: GatedDevice, decoding: Codec) -> None:
+async def test_a_photograph_without_room_is_not_decoded(studio: Studio, device: GatedDevice, decoding: Watched) -> None:
     decoding.opened.set()
     colorings = [studio.colorize() for _ in range(3)]
     with pytest.raises(MemoryFullError):
@@ -141,7 +139,7 @@ async def test_when_to_come_back_is_computed_from_the_work_that_must_be_done(
 
 @pytest.mark.parametrize("error", [TooManyPixelsError, UnsupportedFormatError])
 async def test_what_the_header_already_forbids_is_not_decoded(
-    make_studio: Callable[..., Studio], decoding: Codec, error: type[Exception]
+    make_studio: Callable[..., Studio], decoding: Watched, error: type[Exception]
 ) -> None:
     studio = make_studio(max_pixels=160 * 120)
     data = to_bytes(Image.new("L", (161, 120)), "PNG") if error is TooManyPixelsError else b"no picture"
@@ -151,9 +149,9 @@ async def test_what_the_header_already_forbids_is_not_decoded(
 
 
 async def test_a_side_too_long_for_the_answers_format_is_refused_before_the_work(
-    studio: Studio, device: GatedDevice, decoding: Codec
+    studio: Studio, device: GatedDevice, decoding: Watched
 ) -> None:
-    order = Order(MOBILENET, ImageFormat.WEBP, quality=90, saturation=1.0)
+    order = Order(MOBILENET, ImageFormat.WEBP)
     data = to_bytes(Image.new("L", (16_384, 1)), "PNG")
     with studio.memory.lease() as lease, pytest.raises(TooManyPixelsError, match="at most 16383 a side"):
         await studio.engine.colorize(data, order, lease)
@@ -186,7 +184,7 @@ async def test_so_does_one_whose_answer_cannot_be_written(
     def fail(*_args: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("service.engine.colorize.encode", fail)
+    monkeypatch.setattr(Sheet, "finish", fail)
     device.open()
     with pytest.raises(MemoryError):
         await studio.colorize()
@@ -194,7 +192,7 @@ async def test_so_does_one_whose_answer_cannot_be_written(
 
 
 async def test_a_decoder_that_cannot_be_stopped_counts_until_it_is_done(
-    studio: Studio, decoding: Codec, need: int
+    studio: Studio, decoding: Watched, need: int
 ) -> None:
     """In the memory and in the line: it keeps its lane busy."""
     studio.admission.observe(Stage.DECODING, 160 * 120, 1.0)
@@ -209,7 +207,7 @@ async def test_a_decoder_that_cannot_be_stopped_counts_until_it_is_done(
     assert studio.admission.predicted_wait_s() == 0
 
 
-async def test_the_same_after_a_deadline(make_studio: Callable[..., Studio], decoding: Codec) -> None:
+async def test_the_same_after_a_deadline(make_studio: Callable[..., Studio], decoding: Watched) -> None:
     studio = make_studio(request_timeout_s=0.1)
     coloring = studio.colorize()
     await decoding.begun()
@@ -222,7 +220,7 @@ async def test_the_same_after_a_deadline(make_studio: Callable[..., Studio], dec
 
 
 async def test_a_photograph_that_fails_to_decode_after_its_client_left_is_not_counted_twice(
-    studio: Studio, decoding: Codec
+    studio: Studio, decoding: Watched
 ) -> None:
     coloring = studio.colorize(data=studio.photo[: len(studio.photo) // 2])
     await decoding.begun()
@@ -232,7 +230,7 @@ async def test_a_photograph_that_fails_to_decode_after_its_client_left_is_not_co
     assert studio.memory.held == 0
 
 
-async def test_who_leaves_before_a_lane_is_free_has_taken_nothing(studio: Studio, decoding: Codec, need: int) -> None:
+async def test_who_leaves_before_a_lane_is_free_has_taken_nothing(studio: Studio, decoding: Watched, need: int) -> None:
     coloring = studio.colorize()
     await decoding.begun()
     waiting = studio.colorize()
@@ -256,7 +254,7 @@ async def test_who_leaves_the_devices_queue_gives_back_at_once(studio: Studio, d
 
 
 async def test_an_encoder_that_cannot_be_stopped_holds_the_memory_until_it_is_done(
-    studio: Studio, device: GatedDevice, encoding: Codec, need: int
+    studio: Studio, device: GatedDevice, encoding: Watched, need: int
 ) -> None:
     device.open()
     coloring = studio.colorize()
@@ -270,7 +268,7 @@ async def test_an_encoder_that_cannot_be_stopped_holds_the_memory_until_it_is_do
 
 async def test_an_answer_is_held_until_it_is_taken(studio: Studio, device: GatedDevice) -> None:
     device.open()
-    order = Order(MOBILENET, ImageFormat.PNG, quality=90, saturation=1.0)
+    order = Order(MOBILENET, ImageFormat.PNG)
     with studio.memory.lease() as lease:
         colored = await studio.engine.colorize(studio.photo, order, lease)
         await lanes_are_idle(studio)

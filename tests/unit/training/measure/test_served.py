@@ -9,7 +9,7 @@ from PIL import Image
 from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import peak_signal_noise_ratio
 
-from service.imaging.codec import decode
+from service.imaging.photograph import inspect
 from service.imaging.recompose import recompose
 from service.imaging.upsample import reduce
 from service.network.checkpoint import Checkpoint
@@ -44,10 +44,10 @@ def evaluation(two_sources: Path, mobilenet_colorizer: Colorizer) -> ServedEvalu
 def test_pictures_are_what_the_service_answers(photos: Path, mobilenet_colorizer: Colorizer) -> None:
     (photo,) = serve(open_photos(photos), [1], Answers({"model": mobilenet_colorizer}), Canvas.SQUARE)
     assert photo.name == "1.png"
-    lightness = decode((photos / "1.png").read_bytes(), 10**6).lightness
+    lightness = inspect((photos / "1.png").read_bytes(), 10**6).decode().lightness
     ab = mobilenet_colorizer.predict(reduce(lightness, 224)[None])[0]
-    assert torch.equal(photo.pictures["model"], recompose(lightness, ab, 1.0).permute(2, 0, 1))
-    assert torch.equal(photo.pictures["grey"], recompose(lightness, torch.zeros(2, 1, 1), 1.0).permute(2, 0, 1))
+    assert torch.equal(photo.pictures["model"], recompose(lightness, ab).permute(2, 0, 1))
+    assert torch.equal(photo.pictures["grey"], recompose(lightness, torch.zeros(2, 1, 1)).permute(2, 0, 1))
 
 
 def test_figures_are_means_over_photographs(
