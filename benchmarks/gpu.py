@@ -21,8 +21,8 @@ from benchmarks.table import render_table
 from service.engine.choice import BackboneChoice
 from service.engine.cuda import CudaDevice
 from service.engine.device import Launcher
-from service.imaging.codec import decode
 from service.imaging.color import lab_to_linear_rgb, srgb_encode
+from service.imaging.photograph import inspect
 from service.imaging.recompose import recompose
 from service.imaging.upsample import reduce
 from service.network.backbones import BackboneName
@@ -114,7 +114,7 @@ def load_lightness(folder: Path) -> list[Tensor]:
     files = [file for file in sorted(folder.glob("*.jpg")) if not file.stem.endswith(coloured)]
     if not files:
         raise FileNotFoundError(f"no *.jpg in {folder}")
-    return [reduce(decode(file.read_bytes(), sys.maxsize).lightness, INPUT_SIZE) for file in files]
+    return [reduce(inspect(file.read_bytes(), sys.maxsize).decode().lightness, INPUT_SIZE) for file in files]
 
 
 def measure(
@@ -147,7 +147,8 @@ def differences(device: Launcher, backbone: str, size: int, lightness: Sequence[
     order = list(islice(cycle(range(len(lightness))), max(len(lightness), 2 * size + 1)))
     batches = [order[i : i + size] for i in range(0, len(order), size)]
     answers = overlap(device, backbone, [[lightness[i] for i in batch] for batch in batches], under_way=2)
-    return (torch.stack([ab for answer in answers for ab in answer]) - expected[order]).square().sum(1).sqrt().flatten()
+    ab = torch.stack([one[:2] for answer in answers for one in answer])
+    return (ab - expected[order]).square().sum(1).sqrt().flatten()
 
 
 def quantile(values: Tensor, share: float) -> float:
@@ -190,20 +191,20 @@ def compare_recompose(lightness: Tensor, ab: Tensor, height: int, width: int) ->
     large = F.interpolate(lightness[None], (height, width), mode="bicubic")[0, 0].clamp(0, 100)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in the service's codec threads
-    expected, cpu_ms = timed(lambda: recompose(large, ab, 1.0))
+    expected, cpu_ms = timed(lambda: recompose(large, ab))
     torch.set_num_threads(threads)
     host_lightness, host_rgb = large.pin_memory(), torch.empty(height, width, 3, dtype=torch.uint8, pin_memory=True)
     device_lightness, device_ab = large.cuda(), ab.cuda()
 
     def with_copies() -> Tensor:
         host_lightness.copy_(large)  # decoders give ordinary memory
-        rgb = recompose_on_device(host_lightness.cuda(non_blocking=True), ab.cuda(), 1.0)
+        rgb = recompose_on_device(host_lightness.cuda(non_blocking=True), ab.cuda())
         host_rgb.copy_(rgb, non_blocking=True)
         torch.cuda.synchronize()
         return host_rgb
 
     def alone() -> None:
-        recompose_on_device(device_lightness, device_ab, 1.0)
+        recompose_on_device(device_lightness, device_ab)
         torch.cuda.synchronize()
 
     rgb, copies_ms = timed(with_copies)
@@ -213,9 +214,9 @@ def compare_recompose(lightness: Tensor, ab: Tensor, height: int, width: int) ->
     return [*milliseconds, f"{apart.mean().item():.4f}", f"{apart.max().item():.0f}"]
 
 
-def recompose_on_device(lightness: Tensor, ab: Tensor, saturation: float) -> Tensor:
+def recompose_on_device(lightness: Tensor, ab: Tensor) -> Tensor:
     """`recompose` as array operations, on the device where both tensors are; chroma bicubic, so a little less work."""
-    chroma = F.interpolate(ab[None], lightness.shape, mode="bicubic", antialias=True)[0] * saturation
+    chroma = F.interpolate(ab[None], lightness.shape, mode="bicubic", antialias=True)[0]
     scale, step = torch.zeros_like(lightness), 1.0
     for _ in range(10):
         step /= 2

@@ -24,10 +24,14 @@ from torch.nn import functional as F
 
 from benchmarks.machine import describe_machine
 from service.imaging import kernels
-from service.imaging.codec import ImageFormat, decode, encode
+from service.imaging.borders.boxes import Box
 from service.imaging.color import rgb_to_lab
-from service.imaging.recompose import recompose
+from service.imaging.formats import ImageFormat
+from service.imaging.metadata.facts import Facts
+from service.imaging.photograph import inspect
+from service.imaging.recompose import Painting, Part, layout_of
 from service.imaging.upsample import Chroma, reduce
+from service.imaging.writing.answer import Encoding, sheet
 from service.network.preprocessing import INPUT_SIZE
 
 LEAST_PIXELS, MOST_PIXELS = 2_000_000, 5_000_000
@@ -144,16 +148,16 @@ def times(lab: Tensor, rounds: int) -> dict[str, float]:
     """Seconds, the median of rounds that take turns, of one photograph as a JPEG of 12 megapixels."""
     ab = F.interpolate(lab[None, 1:], (INPUT_SIZE, INPUT_SIZE), mode="area")[0]
     large = F.interpolate(lab[None, :1], (3000, 4000), mode="bicubic")[0, 0].clamp(0, 100)
-    data = encode(recompose(large, ab, 1.0), None, ImageFormat.JPEG, 90)
+    data = bytes(colored(large, ab))
 
     def pillow() -> None:
         with Image.open(io.BytesIO(data)) as picture:
             picture.save(io.BytesIO(), "JPEG", quality=90, subsampling="4:4:4")
 
     def all_but_the_network() -> None:
-        photograph = decode(data, 12_000_000)
+        photograph = inspect(data, 12_000_000).decode()
         reduce(photograph.lightness, INPUT_SIZE)
-        encode(recompose(photograph.lightness, ab, 1.0), None, ImageFormat.JPEG, 90)
+        colored(photograph.lightness, ab)
 
     ways = {"Pillow, decode and encode": pillow, "the service, all but the network": all_but_the_network}
     taken: dict[str, list[float]] = {name: [] for name in ways}
@@ -163,6 +167,16 @@ def times(lab: Tensor, rounds: int) -> dict[str, float]:
             way()
             taken[name].append(time.perf_counter() - began)
     return {name: median(seconds) for name, seconds in taken.items()}
+
+
+def colored(lightness: Tensor, ab: Tensor) -> memoryview:
+    """A photograph in these colours, as JPEG."""
+    height, width = lightness.shape
+    paper = sheet(Encoding(ImageFormat.JPEG, 8), layout_of(width, height, 3, 8), Facts(), colors=True)
+    painting = Painting(lightness, None, [Part(Box(0, 0, height, width), ab)], paper)
+    painting.paint()
+    painting.wait()
+    return paper.finish()
 
 
 if __name__ == "__main__":

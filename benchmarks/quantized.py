@@ -45,7 +45,7 @@ def _rewritten(pattern: str | None) -> Build:
         def predict(lightness: Tensor) -> Tensor:
             batch = lightness.numpy()
             features = first.infer([batch], share_inputs=True, share_outputs=True)[0]
-            return torch.from_numpy(second.infer([batch, features], share_inputs=True)[0])
+            return torch.from_numpy(second.infer([batch, features], share_inputs=True)[0])[:, :2]
 
         return Runner(predict, used_precisions(compiled_stem, compiled_body))
 

@@ -24,7 +24,8 @@ from torch import Tensor
 from benchmarks.serving import make_photograph
 from service.__main__ import Server
 from service.app import create_app
-from service.engine import colorize
+from service.engine.job import Job
+from service.imaging.recompose import Painting
 from service.network.compiled import CompiledColorizer
 from service.settings import Settings
 
@@ -49,17 +50,16 @@ class Recorder:
     def __init__(self, bodies: list[bytes]) -> None:
         self.spans: list[Span] = []
         self._requests: dict[object, int] = {len(body): number for number, body in enumerate(bodies)}
-        self._here = threading.local()
-        engine: Any = colorize
-        engine.decode = self._timed("decode", engine.decode, lambda args, _: self._requests[len(args[0])])
-        engine.reduce = self._timed("decode", engine.reduce, self._remember)
-        engine.encode = self._timed("encode", engine.encode, lambda *_: self._here.request)
-        painting: Any = engine.Painting
-        painting.__init__ = self._timed("paint", painting.__init__, self._remember_painting)
-        painting.paint = self._timed("paint", painting.paint, lambda args, _: self._requests[id(args[0])])
+        job: Any = Job
+        job.__init__ = self._timed("decode", job.__init__, self._remember_job)
+        job.read = self._timed("decode", job.read, self._remember_canvases)
+        job.prepare = self._timed("paint", job.prepare, self._remember_painting)
+        job.finish = self._timed("encode", job.finish, self._request)
+        painting: Any = Painting
+        painting.paint = self._timed("paint", painting.paint, self._request)
         compiled: Any = CompiledColorizer
-        self._predict = compiled.predict
-        compiled.predict = lambda *args: self._timed_batch(*args)
+        self._predict = compiled.predict_with_error
+        compiled.predict_with_error = lambda *args: self._timed_batch(*args)
 
     def _timed(
         self, stage: str, function: Callable[..., Any], request: Callable[[tuple[Any, ...], Any], int]
@@ -68,30 +68,37 @@ class Recorder:
             begin = time.monotonic()
             result = function(*args)
             end = time.monotonic()
-            self._here.request = request(args, result)
-            self.spans.append(Span(threading.get_ident(), stage, self._here.request, begin, end))
+            self.spans.append(Span(threading.get_ident(), stage, request(args, result), begin, end))
             return result
 
         return timed
 
-    def _remember(self, args: tuple[Any, ...], canvas: Tensor) -> int:
-        request: int = self._here.request
-        self._requests[float(canvas.sum())] = self._requests[id(args[0])] = request
+    def _request(self, args: tuple[Any, ...], _: object) -> int:
+        return self._requests[id(args[0])]
+
+    def _remember_job(self, args: tuple[Any, ...], _: object) -> int:
+        job, data, *_others = args
+        self._requests[id(job)] = self._requests[len(data)]
+        return self._requests[id(job)]
+
+    def _remember_canvases(self, args: tuple[Any, ...], canvases: list[Tensor]) -> int:
+        request = self._requests[id(args[0])]
+        self._requests |= {float(canvas.sum()): request for canvas in canvases}
         return request
 
-    def _remember_painting(self, args: tuple[Any, ...], _: object) -> int:
-        self._requests[id(args[0])] = self._requests[id(args[1])]
-        return self._requests[id(args[0])]
+    def _remember_painting(self, args: tuple[Any, ...], painting: Painting) -> int:
+        self._requests[id(painting)] = self._requests[id(args[0])]
+        return self._requests[id(painting)]
 
     def _timed_batch(self, colorizer: CompiledColorizer, lightness: Tensor, *args: Any) -> Tensor:
         begin = time.monotonic()
-        ab: Tensor = self._predict(colorizer, lightness, *args)
+        answers: Tensor = self._predict(colorizer, lightness, *args)
         share = (time.monotonic() - begin) / len(lightness)  # each gets its part of the batch's time
         for i, canvas in enumerate(lightness):
             request = self._requests[float(canvas.sum())]
             span = begin + i * share, begin + (i + 1) * share
             self.spans.append(Span(threading.get_ident(), "network", request, *span))
-        return ab
+        return answers
 
 
 def draw(spans: list[Span], title: str, out: Path) -> None:

@@ -19,8 +19,8 @@ from service.cores import count_cores
 
 
 def _colorize(network: Network, data: bytes) -> bytes:
-    photograph, lightness = read(data)
-    return write(photograph, network.predict([lightness])[0])
+    job, lightness = read(data)
+    return write(job, network.predict([lightness])[0])
 
 
 def _loop(network: Network, data: bytes, seconds: float, latencies: list[float]) -> None:

@@ -68,8 +68,8 @@ class Colorization:
     )
     def colorize(self, files: list[bytes]) -> list[bytes]:
         """Called with one photograph's file, run with a batch's."""
-        photographs, lightness = zip(*self._threads.map(read, files), strict=True)
-        return list(self._threads.map(write, photographs, self._network.predict(lightness)))
+        jobs, lightness = zip(*self._threads.map(read, files), strict=True)
+        return list(self._threads.map(write, jobs, self._network.predict(lightness)))
 
 
 def main() -> int:

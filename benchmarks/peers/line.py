@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from service.imaging.codec import ImageFormat, Photograph, decode, encode
-from service.imaging.recompose import recompose
-from service.imaging.upsample import reduce
+from service.engine.choice import BackboneChoice
+from service.engine.job import Job
+from service.engine.order import Order
+from service.imaging.formats import ImageFormat
 from service.network.backbones import BackboneName
 from service.network.checkpoint import Checkpoint
 from service.network.compiled import CompiledColorizer
@@ -29,7 +30,10 @@ CODEC_THREADS = 2
 _SIZES = (2, 4)
 """Of batches that peers have code for; larger ones are run in pieces of these."""
 
-MAX_PIXELS, QUALITY, SATURATION = 50_000_000, 90, 1.0  # the service's own defaults
+MAX_PIXELS = 150_000_000  # the service's own default
+
+ORDER = Order(BackboneChoice.MOBILENET_V2, ImageFormat.JPEG)
+"""What a request asks for that asks for nothing; the choice of the network is not read here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,22 +114,27 @@ class Network:
             self._batches = os.open(batches, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     def predict(self, lightness: Sequence[Tensor]) -> list[Tensor]:
-        """L* (1, 224, 224) of each picture → its a*, b* (2, 224, 224)."""
+        """L* (1, 224, 224) of each picture → its a*, b* and expected error (3, 224, 224)."""
         if self._batches is not None:
             os.write(self._batches, bytes([len(lightness)]))
         # numpy stacks, as in the service: torch would start a team of threads for it, beside OpenVINO's.
-        return list(self._colorizer.predict(torch.from_numpy(np.stack([picture.numpy() for picture in lightness]))))
+        batch = torch.from_numpy(np.stack([picture.numpy() for picture in lightness]))
+        return list(self._colorizer.predict_with_error(batch))
 
 
-def read(data: bytes) -> tuple[Photograph, Tensor]:
-    """A file's photograph, and what the network is shown of it."""
-    photograph = decode(data, MAX_PIXELS)
-    return photograph, reduce(photograph.lightness, INPUT_SIZE)
+def read(data: bytes) -> tuple[Job, Tensor]:
+    """The work on a file of one picture, and what the network is shown of it."""
+    job = Job(data, ORDER, MAX_PIXELS)
+    (canvas,) = job.read()
+    return job, canvas
 
 
-def write(photograph: Photograph, ab: Tensor) -> bytes:
+def write(job: Job, answer: Tensor) -> bytes:
     """The photograph in these colours, as JPEG."""
-    return encode(recompose(photograph.lightness, ab, SATURATION), photograph.alpha, ImageFormat.JPEG, QUALITY)
+    painting = job.prepare([answer])
+    painting.paint()
+    painting.wait()
+    return bytes(job.finish())
 
 
 def codec_threads(name: str) -> ThreadPoolExecutor:

@@ -40,8 +40,8 @@ class Colorization(litserve.LitAPI):
 
     def predict(self, batch: list[bytes]) -> list[bytes]:
         """Colours a batch of files."""
-        photographs, lightness = zip(*self._threads.map(read, batch), strict=True)
-        return list(self._threads.map(write, photographs, self._network.predict(lightness)))
+        jobs, lightness = zip(*self._threads.map(read, batch), strict=True)
+        return list(self._threads.map(write, jobs, self._network.predict(lightness)))
 
     def unbatch(self, output: list[bytes]) -> list[bytes]:
         """As they are."""

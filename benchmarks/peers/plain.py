@@ -39,10 +39,10 @@ def main() -> int:
     @app.post("/colorize")
     def colorize(data: Annotated[bytes, Body(media_type="image/jpeg")]) -> Response:
         torch.set_num_threads(1)  # of the calling thread
-        photograph, lightness = read(data)
+        job, lightness = read(data)
         with lock:
-            ab = network.predict([lightness])[0]
-        return Response(write(photograph, ab), media_type="image/jpeg")
+            answer = network.predict([lightness])[0]
+        return Response(write(job, answer), media_type="image/jpeg")
 
     uvicorn.run(app, host="127.0.0.1", port=settings.port, log_level="warning", access_log=False)
     return 0

@@ -43,8 +43,8 @@ class Colorization:
         return await asyncio.get_running_loop().run_in_executor(self._batch, self._colorize, files)
 
     def _colorize(self, files: list[bytes]) -> list[bytes]:
-        photographs, lightness = zip(*self._threads.map(read, files), strict=True)
-        return list(self._threads.map(write, photographs, self._network.predict(lightness)))
+        jobs, lightness = zip(*self._threads.map(read, files), strict=True)
+        return list(self._threads.map(write, jobs, self._network.predict(lightness)))
 
 
 def main() -> int:

@@ -69,7 +69,7 @@ def deliver(lightness: Tensor, ab: Tensor) -> Tensor:
     L* (B, 1, H, W), a* and b* (B, 2, H, W) → uint8 sRGB (B, 3, H, W).
     """
     pairs = zip(lightness, ab, strict=True)
-    return torch.stack([recompose(one_lightness[0], one_ab, 1.0).permute(2, 0, 1) for one_lightness, one_ab in pairs])
+    return torch.stack([recompose(one_lightness[0], one_ab).permute(2, 0, 1) for one_lightness, one_ab in pairs])
 
 
 class Answers:

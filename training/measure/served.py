@@ -131,7 +131,7 @@ def serve(photos: PhotoSet, indices: range | list[int], answers: Answers, canvas
         pixels = np.array(photos.read(index))
         lightness = torch.from_numpy(lightness_of(pixels))
         answered = answers.predict(canvas.reduce(lightness))
-        delivered = {row: recompose(lightness, answered[row][0], 1.0) for row in (*answers.served, GREY)}
+        delivered = {row: recompose(lightness, answered[row][0]) for row in (*answers.served, GREY)}
         delivered[TRUTH] = torch.from_numpy(pixels)
         yield ServedPhotograph(
             photos.name(index), {row: picture.permute(2, 0, 1) for row, picture in delivered.items()}
