@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: serve test test-lowest lint deploy-tools deploy-check image-check train evaluate bench gpu-check clean
+.PHONY: serve test test-lowest lint deploy-tools deploy-check image-check metadata-check train evaluate bench gpu-check clean
 .DELETE_ON_ERROR:
 
 serve: $(VENV)/.serve
@@ -42,6 +42,12 @@ image-check: deploy-tools
 	install='apt-get install --quiet --yes --no-install-recommends'; \
 	$$install $$missing || { apt-get update --quiet && $$install $$missing; }
 	$(BIN)/python -m pytest tests/image --timeout 3000 -s -v $(PYTEST)
+
+# What ExifTool finds in masters and in answers, compared: half a minute.
+metadata-check: $(VENV)/.develop
+	@command -v exiftool > /dev/null || { \
+		echo 'make metadata-check needs exiftool (Debian: libimage-exiftool-perl)' >&2; exit 1; }
+	$(BIN)/python -m pytest tests/metadata -s $(PYTEST)
 
 # make train PHOTOS=folder [BACKBONE=mobilenet_v2] [RECIPE=mse] [PHOTOGRAPHS=100000] [OUT=runs/mobilenet_v2]
 #            [INITIAL=folder of a model] [WEIGHTS=imagenet.safetensors] [PROCESSES=1]

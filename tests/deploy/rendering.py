@@ -30,7 +30,7 @@ EVERYTHING: dict[str, Any] = {
     "ingress": {
         "enabled": True,
         "className": "nginx",
-        "annotations": {"nginx.ingress.kubernetes.io/proxy-body-size": "65m"},
+        "annotations": {"nginx.ingress.kubernetes.io/proxy-body-size": "257m"},
         "host": "colour.example.org",
         "tlsSecretName": "colour-tls",
     },

@@ -106,7 +106,7 @@ def test_an_autoscaler_decides_on_replicas_alone() -> None:
 @pytest.mark.parametrize("config", [{}, {"AUTOCHROME_LANES": 3, "AUTOCHROME_MAX_WAIT_MS": 0.5}])
 def test_settings_arrive_as_they_were_written(config: dict[str, Any]) -> None:
     data = find_settings(render(values={"config": config}))["data"]
-    assert data["AUTOCHROME_MAX_UPLOAD_BYTES"] == "67108864"
+    assert data["AUTOCHROME_MAX_UPLOAD_BYTES"] == "268435456"
     assert data["AUTOCHROME_LANES"] == str(config.get("AUTOCHROME_LANES", ""))
     assert data["AUTOCHROME_MAX_WAIT_MS"] == str(config.get("AUTOCHROME_MAX_WAIT_MS", 0))
 

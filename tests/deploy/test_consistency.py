@@ -215,6 +215,16 @@ def test_what_is_held_fits_into_memory(name: str) -> None:
     assert limit >= PROCESS_BYTES + settings_of(objects).max_bytes_held + SPARE_BYTES
 
 
+def test_what_the_service_accepts_passes_the_ingress_that_is_described() -> None:
+    """With a little more, which a multipart form needs."""
+    readme = (ROOT / "k8s" / "chart" / "README.md").read_text()
+    (size,) = re.findall(r"proxy-body-size: (\d+)m", readme)
+    (told,) = re.findall(r"bodies of (\d+) MiB", readme)
+    accepted = settings_of(manifests("default")).max_upload_bytes
+    assert int(told) * 2**20 == accepted
+    assert accepted < int(size) * 2**20 < 1.1 * accepted
+
+
 def check_grace_period(objects: list[Manifest]) -> None:
     settings = settings_of(objects)
     command, seconds = find_container(objects)["lifecycle"]["preStop"]["exec"]["command"]
