@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from service.imaging.borders.boxes import Box
-from service.imaging.kernels import enlarge, paint
+from service.imaging.kernels import enlarge
+from service.imaging.shading import paint
 from service.imaging.upsample import Axis, Chroma
 from service.imaging.writing.sheets import Layout
 
