@@ -4,7 +4,6 @@ import asyncio
 import ctypes
 import gc
 import logging
-import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -74,10 +73,11 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         # Beside the networks' compilation, and done before anything is timed.
-        compiling = threading.Thread(target=compile_all, name="compile pixel loops", daemon=True)
-        compiling.start()
-        models, missing, device = await run_sync(_open_models, settings)
-        await run_sync(compiling.join)
+        compiling = asyncio.create_task(run_sync(compile_all))
+        try:
+            models, missing, device = await run_sync(_open_models, settings)
+        finally:
+            await compiling
         unavailable = _why_unavailable(missing)
         # One thread of torch's own in each lane: these are one for each core already.
         lanes = Lanes(settings.lanes, partial(torch.set_num_threads, 1))

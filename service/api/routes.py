@@ -89,7 +89,7 @@ def build_router(settings: Settings, metrics: Metrics) -> APIRouter:
         engine.admit(backbone)
         models: Mapping[str, str] = request.state.models
         model = ", ".join(models[name] for name in backbone.backbones)
-        order = parameters.order(backbone, accepted_formats(request.headers.get("accept")), model)
+        order = parameters.order(backbone, accepted_formats(", ".join(request.headers.getlist("accept"))), model)
         with engine.memory.lease() as lease:
             try:
                 data = await read_image(request, settings.max_upload_bytes, settings.upload_timeout_s, lease)

@@ -133,7 +133,7 @@ class Engine:
         if needed > self.memory.max_bytes:
             raise TooManyPixelsError(
                 f"The image takes {needed} bytes in work as {job.encoding.format}, more than the "
-                f"{self.memory.max_bytes} there are"
+                f"{self.memory.max_bytes} there are; PNG takes least"
             )
         self._hold(lease, place, needed)
         yield partial(_turn, keys)
@@ -157,7 +157,7 @@ class Engine:
         recomposed = clock()
         encoded = job.finish()
         written = clock()
-        self._admission.observe(Stage.WRITING, pixels, written - inferred - waited_s)
+        self._admission.observe(Stage.WRITING, job.width * job.height, written - inferred - waited_s)
         lease.hold(min(len(encoded), needed))
         # The networks of a blend may have run side by side.
         inference_s = min(inferred - read, computed_s)

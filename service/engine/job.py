@@ -39,7 +39,7 @@ class Job:
         self.original: Original = inspect(data, max_pixels, order.page)
         self.encoding = _encoding(order, self.original)
         longer = max(self.original.width, self.original.height)
-        self._scale = min(1.0, (order.max_side or longer) / longer)
+        self._scale = min(order.max_side or longer, longer) / longer
         self.width, self.height = (
             max(1, round(side * self._scale)) for side in (self.original.width, self.original.height)
         )
@@ -56,8 +56,11 @@ class Job:
         original, pixels = self.original, self.width * self.height
         transparent = original.transparent and self._order.output is Output.IMAGE
         written = self.encoding.memory_bytes(pixels, transparent)
-        # A smaller one is made beside the photograph, in whose place it then is.
-        shrunk = original.kept_bytes * pixels // original.pixels if self._scale < 1 else 0
+        # A smaller one is made beside the photograph, in whose place it then is; with alpha, of floats.
+        shrunk = 0
+        if self._scale < 1:
+            shrunk = original.kept_bytes * pixels // original.pixels
+            shrunk += original.transparent * (8 * original.pixels + 4 * original.height * self.width)
         return original.kept_bytes + max(original.decoder_bytes, shrunk + written)
 
     def read(self) -> list[Tensor]:
@@ -119,7 +122,9 @@ class Job:
 def _encoding(order: Order, original: Original) -> Encoding:
     image = order.output is Output.IMAGE
     own, depth = (original.format, order.depth or original.depth) if image else (ImageFormat.PNG, order.depth or 16)
-    candidates = [format for format in ImageFormat if image or format.lossless]
+    longer = max(original.width, original.height)
+    longer = min(longer, order.max_side or longer)
+    candidates = [format for format in ImageFormat if (image or format.lossless) and format.longest_side >= longer]
     if order.depth is not None:
         candidates = [format for format in candidates if order.depth in format.depths]
     format = order.format or choose(own, candidates, order.accepted)

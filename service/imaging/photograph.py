@@ -75,11 +75,17 @@ class Photograph:
 
     def shrunk(self, width: int, height: int) -> "Photograph":
         """The same in fewer pixels."""
-        alpha = self.alpha
-        if alpha is not None:
-            largest = torch.iinfo(alpha.dtype).max
-            alpha = resample(alpha.float(), height, width).round().clamp(0, largest).to(alpha.dtype)
-        return Photograph(resample(self.lightness, height, width).clamp(0, 100), alpha, self.notes)
+        lightness = resample(self.lightness, height, width)
+        if self.alpha is None:
+            return Photograph(lightness.clamp(0, 100), None, self.notes)
+        # What cannot be seen has no part in what can.
+        largest = torch.iinfo(self.alpha.dtype).max
+        weights = self.alpha.float().div_(largest)
+        shares = resample(weights, height, width)
+        seen = resample(weights.mul_(self.lightness), height, width) / shares
+        lightness = torch.where(shares * largest >= 1, seen, lightness)
+        alpha = shares.mul_(largest).round_().clamp_(0, largest).to(self.alpha.dtype)
+        return Photograph(lightness.clamp(0, 100), alpha, self.notes)
 
 
 class Original:

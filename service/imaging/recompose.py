@@ -147,8 +147,12 @@ class Painting:
         """Until others have painted the bands that they have begun, once none is left; raises what befell any."""
         with self._finished:
             self._finished.wait_for(lambda: not self._unfinished)
-        if self._error is not None:
-            raise self._error
+        error, self._error = self._error, None
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error  # its traceback knows this frame, and the frame the photograph
 
     def _band(self, index: int) -> NDArray[Any]:
         layout = self._sheet.layout

@@ -8,6 +8,7 @@ from PIL.ExifTags import IFD, Base
 from service.imaging.metadata.directory import LONG, SHORT, UNDEFINED, Directory, Entry
 from service.imaging.metadata.facts import Facts, orientation
 from service.imaging.metadata.regions import turn_regions
+from service.imaging.metadata.resolution import Resolution
 from service.imaging.metadata.xmp import Packet
 
 COLOURED_BY_NETWORK = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
@@ -57,7 +58,10 @@ def renewed(
     the answer's side over the photograph's.
     """
     moved = scale != 1 or orientation(facts) != 1
+    on_its_side = orientation(facts) in (5, 6, 7, 8)
     resolution = None if facts.resolution is None else facts.resolution.scaled(scale)
+    if resolution is not None and on_its_side:
+        resolution = Resolution(resolution.y, resolution.x)
     directory = facts.exif or Directory()
     former_software = directory.text(Base.Software)
     directory = _renewed_exif(directory, width, height, software, moved)
@@ -68,7 +72,7 @@ def renewed(
 
     packet = (Packet.parse(facts.xmp) if facts.xmp is not None else None) or Packet.new()
     _renew_xmp(packet, width, height, software, former_software)
-    if scale != 1:
+    if scale != 1 or on_its_side:
         for name in ("tiff:XResolution", "tiff:YResolution", "tiff:ResolutionUnit"):
             packet.remove(name)
     turn_regions(packet, orientation(facts), width, height)

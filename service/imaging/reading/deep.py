@@ -36,9 +36,10 @@ def open_png(data: bytes, max_pixels: int) -> Raster:
     if data[12:16] == b"CgBI":
         raise UnsupportedFormatError("This is a PNG of Apple's own kind (CgBI), which is not read here")
     raster = open_with_pillow("PNG", data, max_pixels)
-    raster.gamma = _png_gamma(data)
+    chunks = _png_chunks(data)
+    raster.gamma = _png_gamma(chunks)
     depth, color = data[24], data[25]
-    keyed = color & (_PNG_COLOR | _PNG_ALPHA | _PNG_PALETTE) == 0 and depth < 8 and b"tRNS" in data[:1024]
+    keyed = color & (_PNG_COLOR | _PNG_ALPHA | _PNG_PALETTE) == 0 and depth < 8 and b"tRNS" in chunks
     if depth == 16 or keyed:  # of less than 8 bits, Pillow compares the transparent grey with another one
         raster.depth = max(8, depth)
         raster.space = Space.RGB if color & _PNG_COLOR else Space.GRAY
@@ -47,9 +48,8 @@ def open_png(data: bytes, max_pixels: int) -> Raster:
     return raster
 
 
-def _png_gamma(data: bytes) -> float | None:
-    """The exponent that values were coded with, where the file says it, and not that it is sRGB, nor a profile."""
-    # PNG, third edition, 12.1: cICP, iCCP and sRGB go before gAMA. All of them come before the pixels.
+def _png_chunks(data: bytes) -> dict[bytes, bytes]:
+    """What comes before the pixels, by type."""
     found = {}
     place = 8
     while place + 12 <= len(data):
@@ -58,6 +58,12 @@ def _png_gamma(data: bytes) -> float | None:
             break
         found[kind] = data[place + 8 : place + 8 + length]
         place += 12 + length
+    return found
+
+
+def _png_gamma(found: dict[bytes, bytes]) -> float | None:
+    """The exponent that values were coded with, where the file says it, and not that it is sRGB, nor a profile."""
+    # PNG, third edition, 12.1: cICP, iCCP and sRGB go before gAMA.
     if b"gAMA" not in found or found.keys() & {b"sRGB", b"iCCP", b"cICP"} or len(found[b"gAMA"]) != 4:
         return None
     gamma = int.from_bytes(found[b"gAMA"]) / 100_000

@@ -11,7 +11,7 @@ from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, PLANARCONFIG, TiffFi
 from service.imaging.errors import BrokenImageError, NoSuchPageError, TooManyPixelsError, UnsupportedFormatError
 from service.imaging.reading.directories import Directories
 from service.imaging.reading.pillow import open_with_pillow
-from service.imaging.reading.raster import Block, Raster, Space
+from service.imaging.reading.raster import Block, Raster, Space, turned
 from service.imaging.reading.samples import levels_of, name_of, unread
 from service.imaging.reading.strips import SELF_DESCRIBED, chunk_bytes, decoder_of, strips
 
@@ -43,7 +43,7 @@ _SPACES: dict[int, tuple[Space, int]] = {
     PHOTOMETRIC.ICCLAB: (Space.LAB, 3),
 }
 
-_PHOTOMETRIC, _INK_SET, _ICC_PROFILE = 262, 332, 34675
+_PHOTOMETRIC, _ORIENTATION, _INK_SET, _S_MAX_SAMPLE_VALUE, _ICC_PROFILE = 262, 274, 332, 341, 34675
 _REDUCED, _MASK = 1, 4
 """Bits of NewSubfileType."""
 _CMYK = 1
@@ -79,7 +79,8 @@ def _opened(data: bytes, pages: list[TiffPage], directories: Directories, max_pi
     if page is None and chosen.subfiletype & _REDUCED:
         chosen = _full_size(chosen, directories)
     raster = _open(data, chosen, max_pixels)
-    raster.page, raster.pages, raster.directory = number, len(pages), chosen.offset
+    raster.page, raster.pages = number, len(pages)
+    raster.directory = pages[number - 1].offset  # what a thumbnail says goes for the picture below it, too
     return raster
 
 
@@ -144,6 +145,10 @@ def _open(data: bytes, page: TiffPage, max_pixels: int) -> Raster:
     if page.samplesperpixel < colors or page.tags.valueof(_INK_SET, _CMYK) != _CMYK:
         raise unread(f"of the kind {name_of(kind)} with {page.samplesperpixel} samples a pixel")
     alphas = [i for i, use in enumerate(extra) if use in (EXTRASAMPLE.ASSOCALPHA, EXTRASAMPLE.UNASSALPHA)]
+    if alphas and page.tags.get(_S_MAX_SAMPLE_VALUE) is not None:
+        raise unread("with alpha, and a range of its samples (SMaxSampleValue)")
+    if alphas and kind == PHOTOMETRIC.MINISWHITE and extra[alphas[0]] == EXTRASAMPLE.ASSOCALPHA:
+        raise unread("of ink that was multiplied by alpha")
     levels, depth = levels_of(page)
     picked = [0] if space is Space.LAB else list(range(colors))
     picked += [colors + alphas[0]] if alphas else []
@@ -181,7 +186,10 @@ def _open_with_libtiff(data: bytes, page: TiffPage, max_pixels: int) -> Raster:
         raster = open_with_pillow("TIFF", data, max_pixels)
     except (OSError, SyntaxError, ValueError) as error:
         raise unread(f"{what} in a way of its own") from error
-    if (raster.width, raster.height) != (page.imagewidth, page.imagelength):
+    # Pillow turns these upright.
+    sides = page.imagewidth, page.imagelength
+    raster.orientation = 1
+    if (raster.width, raster.height) != (sides[::-1] if turned(page.tags.valueof(_ORIENTATION, 1)) else sides):
         raise unread(f"{what} in a way of its own")
     inner = raster.blocks
 

@@ -156,6 +156,18 @@ def test_a_longest_side_makes_the_answer_smaller_and_never_larger(gray_photo: Im
     assert job.needed < Job(data, ORDER, 10**6).needed
 
 
+def test_any_longest_side_is_one(gray_photo: Image.Image) -> None:
+    assert Job(to_bytes(gray_photo, "PNG"), replace(ORDER, max_side=10**400), 10**6).width == 160
+
+
+def test_a_format_that_cannot_hold_the_answer_is_not_chosen() -> None:
+    data = to_bytes(Image.new("L", (16_384, 1)), "PNG")
+    accepted = {WEBP: 1.0, ImageFormat.JPEG: 0.8}
+    order = replace(ORDER, format=None, accepted=accepted)
+    assert Job(data, order, 10**6).encoding.format is ImageFormat.JPEG
+    assert Job(data, replace(order, max_side=16_383), 10**6).encoding.format is WEBP
+
+
 def test_a_strip_keeps_a_pixel_across() -> None:
     job, data = colored(to_bytes(Image.linear_gradient("L").resize((1000, 2)), "PNG"), replace(ORDER, max_side=16))
     assert (job.width, job.height) == from_bytes(data).size == (16, 1)

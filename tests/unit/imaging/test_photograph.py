@@ -166,6 +166,15 @@ def test_shrunk() -> None:
     assert smaller.notes == ("a note",)
 
 
+def test_what_is_transparent_leaves_no_fringe_where_it_is_made_smaller() -> None:
+    """White beside black that cannot be seen."""
+    seen = torch.arange(16).expand(8, 16) < 7
+    smaller = Photograph(seen * 100.0, seen.to(torch.uint8) * 255).shrunk(4, 2)
+    assert smaller.alpha is not None
+    assert 0 < smaller.alpha[0, 1] < 255
+    torch.testing.assert_close(smaller.lightness[:, :2], torch.full((2, 2), 100.0))
+
+
 def test_pixel_limit_is_inclusive() -> None:
     data = to_bytes(Image.fromarray(GRAY), "PNG")
     assert inspect(data, max_pixels=24 * 40).decode().lightness.numel() == 960

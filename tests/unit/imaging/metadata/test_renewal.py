@@ -71,6 +71,15 @@ def test_everything_else_stays(order: Order) -> None:
     assert packet.text("dc:subject") == "Markt"
 
 
+@pytest.mark.parametrize(("turn", "resolution"), [(1, (200, 100)), (3, (200, 100)), (6, (100, 200)), (8, (100, 200))])
+def test_resolution_turns_with_the_picture(turn: int, resolution: tuple[int, int]) -> None:
+    directory = Resolution(200, 100).written_into(Directory())
+    directory = directory.with_entries({Base.Orientation: Entry.integers(SHORT, directory.order, turn)})
+    new, _, answer = renew(Facts(exif=directory, resolution=Resolution(200, 100)))
+    assert answer.resolution == Resolution(*resolution)
+    assert Resolution.of_directory(new) == Resolution(*resolution)
+
+
 def test_what_was_done_is_told() -> None:
     _, packet, _ = renew(facts())
     assert packet.text("Iptc4xmpExt:DigitalSourceType") == COLOURED_BY_NETWORK

@@ -81,6 +81,13 @@ def test_palette_with_transparency(bits: int) -> None:
     assert_lightness(photograph, rgb_lightness(table[samples[..., 0]]))
 
 
+def test_a_transparent_colour_behind_a_long_text() -> None:
+    samples = noise(4, 1)
+    text = b"Comment\0" + bytes(b"x" * 3000)
+    data = png(samples, GRAY, 4, (b"tEXt", text), (b"tRNS", struct.pack(">H", 3)))
+    assert_alpha(read(data), np.where(samples[..., 0] == 3, 0, 255).astype(np.uint8))
+
+
 @pytest.mark.parametrize("interlaced", [False, True])
 @pytest.mark.parametrize(
     ("color", "bits"), [(GRAY, 1), (GRAY, 2), (GRAY, 4), (GRAY, 8), (GRAY, 16), (RGB, 8), (RGB, 16)]
