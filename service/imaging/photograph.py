@@ -149,7 +149,7 @@ class Original:
         raster.blocks = _spent
         if covered != self.pixels:
             raise BrokenImageError(f"The {raster.kind} image is incomplete")
-        notes = list(raster.notes)
+        notes: list[str] = []
         if raster.depth == 16 and 0 < highest < _NARROW:
             notes.append(f"no level is above {highest} of 65535, as if fewer bits than 16 were meant")
         if raster.pages > 1:

@@ -23,7 +23,7 @@ _WORDS = {1: (1, 1), 2: (1, 1), 3: (2, 1), 4: (4, 1), 5: (4, 2), 6: (1, 1), 7: (
 """By type: bytes of a word, words of a value. 129 is Exif 3.0's UTF-8. Types 13 and 18 are missing: they are offsets of
 directories that are not carried along."""
 
-_INTEGERS = {1: "B", 3: "H", 4: "I", 8: "h", 9: "i"}
+_INTEGERS = {1: "B", 3: "H", 4: "I", 8: "h", 9: "i", 16: "Q"}
 
 _NARROWED = {16: (LONG, "u8", "u4"), 17: (9, "i8", "i4")}
 """BigTIFF's 64-bit integers, which no classic directory can hold, and what they become."""

@@ -1,7 +1,7 @@
 """The pixels of a file as they lie in it, before they become a photograph."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -63,8 +63,6 @@ class Raster:
     pages: int = 1
     directory: int | None = None
     """Of a TIFF: where the page's directory begins."""
-    notes: list[str] = field(default_factory=list)
-    """What a client should know of the reading; may grow while blocks are read."""
 
     @property
     def channels(self) -> int:

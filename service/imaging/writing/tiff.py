@@ -5,12 +5,10 @@ Adobe's Photoshop TIFF Technical Notes (2002).
 """
 
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import IntEnum
 from io import BytesIO
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 from PIL.ExifTags import Base
 from PIL.TiffTags import LONG, LONG8, RATIONAL, SHORT, UNDEFINED
 
+from service.imaging.metadata.directory import Directory, Entry
 from service.imaging.writing.sheets import BandedSheet, Layout
 
 _LEVEL = 2
@@ -36,30 +35,6 @@ class Compression(IntEnum):
     NONE = 1
     LZW = 5
     DEFLATE = 8
-
-
-class Entry(Protocol):
-    """A tag's value: `count` values of a TIFF type, as little-endian bytes."""
-
-    @property
-    def type(self) -> int: ...
-    @property
-    def count(self) -> int: ...
-    @property
-    def value(self) -> bytes: ...
-
-
-class Directory(Protocol):
-    """Tags, and the directories that hang on it by the tag that points to them, such as Exif's."""
-
-    @property
-    def order(self) -> str:
-        """Of the values' bytes: "<" or ">"."""
-
-    @property
-    def entries(self) -> Mapping[int, Entry]: ...
-    @property
-    def children(self) -> Mapping[int, "Directory"]: ...
 
 
 class TiffSheet(BandedSheet):
@@ -110,59 +85,38 @@ class TiffSheet(BandedSheet):
 
     def _whole_directory(self, offset_type: int) -> Directory:
         """What is given, and how the pixels are stored."""
-        layout, given = self.layout, self._directory or _Tags()
+        layout, given = self.layout, self._directory or Directory()
         entries: dict[int, Entry] = {
             **given.entries,
             **({} if Base.XResolution in given.entries else _SQUARE_PIXELS),
-            Base.ImageWidth: _Value.of(LONG, layout.width),
-            Base.ImageLength: _Value.of(LONG, layout.height),
-            Base.BitsPerSample: _Value.of(SHORT, *[layout.depth] * layout.channels),
-            Base.Compression: _Value.of(SHORT, self._compression),
-            Base.PhotometricInterpretation: _Value.of(SHORT, 1 if layout.channels < 3 else 2),
-            Base.StripOffsets: _Value.of(offset_type, *accumulate(self._sizes[:-1], initial=_HEADER_BYTES)),
-            Base.SamplesPerPixel: _Value.of(SHORT, layout.channels),
-            Base.RowsPerStrip: _Value.of(LONG, min(layout.rows, layout.height)),
-            Base.StripByteCounts: _Value.of(offset_type, *self._sizes),
-            Base.PlanarConfiguration: _Value.of(SHORT, 1),
-            Base.SampleFormat: _Value.of(SHORT, *[1] * layout.channels),
+            Base.ImageWidth: Entry.integers(LONG, "<", layout.width),
+            Base.ImageLength: Entry.integers(LONG, "<", layout.height),
+            Base.BitsPerSample: Entry.integers(SHORT, "<", *[layout.depth] * layout.channels),
+            Base.Compression: Entry.integers(SHORT, "<", self._compression),
+            Base.PhotometricInterpretation: Entry.integers(SHORT, "<", 1 if layout.channels < 3 else 2),
+            Base.StripOffsets: Entry.integers(offset_type, "<", *accumulate(self._sizes[:-1], initial=_HEADER_BYTES)),
+            Base.SamplesPerPixel: Entry.integers(SHORT, "<", layout.channels),
+            Base.RowsPerStrip: Entry.integers(LONG, "<", min(layout.rows, layout.height)),
+            Base.StripByteCounts: Entry.integers(offset_type, "<", *self._sizes),
+            Base.PlanarConfiguration: Entry.integers(SHORT, "<", 1),
+            Base.SampleFormat: Entry.integers(SHORT, "<", *[1] * layout.channels),
         }
         if self._compression is not Compression.NONE:
-            entries[Base.Predictor] = _Value.of(SHORT, 2)
+            entries[Base.Predictor] = Entry.integers(SHORT, "<", 2)
         if layout.transparent:
-            entries[Base.ExtraSamples] = _Value.of(SHORT, 2)
+            entries[Base.ExtraSamples] = Entry.integers(SHORT, "<", 2)
         if self._icc_profile is not None:
-            entries[Base.InterColorProfile] = _Value(UNDEFINED, len(self._icc_profile), self._icc_profile)
-        return _Tags(entries, given.children)
+            entries[Base.InterColorProfile] = Entry(UNDEFINED, len(self._icc_profile), self._icc_profile)
+        return Directory(entries=entries, children=given.children)
 
 
-_FORMATS = {SHORT: "H", LONG: "I", RATIONAL: "I", LONG8: "Q"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Value:
-    type: int
-    count: int
-    value: bytes
-
-    @classmethod
-    def of(cls, type_: int, *numbers: int) -> "_Value":
-        count = len(numbers) // 2 if type_ == RATIONAL else len(numbers)
-        return cls(type_, count, struct.pack(f"<{len(numbers)}{_FORMATS[type_]}", *numbers))
-
-
+_ONE = Entry(RATIONAL, 1, struct.pack("<II", 1, 1))
 _SQUARE_PIXELS: dict[int, Entry] = {
-    Base.XResolution: _Value.of(RATIONAL, 1, 1),
-    Base.YResolution: _Value.of(RATIONAL, 1, 1),
-    Base.ResolutionUnit: _Value.of(SHORT, 1),
+    Base.XResolution: _ONE,
+    Base.YResolution: _ONE,
+    Base.ResolutionUnit: Entry.integers(SHORT, "<", 1),
 }
 """TIFF demands a resolution; this one names no unit."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Tags:
-    entries: Mapping[int, Entry] = field(default_factory=dict)
-    children: Mapping[int, Directory] = field(default_factory=dict)
-    order: str = "<"
 
 
 def _differences(pixels: NDArray[Any]) -> NDArray[Any]:

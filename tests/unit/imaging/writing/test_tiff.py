@@ -1,8 +1,6 @@
 """TIFF files written in bands are good TIFF files, and big ones only where they must be."""
 
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
 
@@ -14,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import ExifTags
 
+from service.imaging.metadata.directory import Directory, Entry
 from service.imaging.writing import tiff
 from service.imaging.writing.sheets import Layout
 from service.imaging.writing.tiff import Compression, TiffSheet
@@ -27,37 +26,27 @@ LAYOUT = Layout(30, 41, 3, 8, 8)
 ASCII, SHORT, LONG, RATIONAL, UNDEFINED = 2, 3, 4, 5, 7
 
 
-@dataclass(frozen=True)
-class Value:
-    type: int
-    count: int
-    value: bytes
+def text(value: str) -> Entry:
+    return Entry(ASCII, len(value) + 1, value.encode() + b"\0")
 
 
-@dataclass(frozen=True)
-class Tags:
-    entries: Mapping[int, Value] = field(default_factory=dict)
-    children: Mapping[int, "Tags"] = field(default_factory=dict)
-    order: str = "<"
-
-
-def text(value: str) -> Value:
-    return Value(ASCII, len(value) + 1, value.encode() + b"\0")
-
-
-METADATA = Tags(
+METADATA = Directory(
+    "<",
     {
         ExifTags.Base.Make: text("Ag"),  # of an odd length
         ExifTags.Base.Artist: text("A photographer of long ago"),
-        ExifTags.Base.XResolution: Value(RATIONAL, 1, struct.pack("<2I", 600, 1)),
-        ExifTags.Base.ResolutionUnit: Value(SHORT, 1, struct.pack("<H", 2)),
-        ExifTags.Base.ImageWidth: Value(SHORT, 1, struct.pack("<H", 9999)),  # a lie
+        ExifTags.Base.XResolution: Entry(RATIONAL, 1, struct.pack("<2I", 600, 1)),
+        ExifTags.Base.ResolutionUnit: Entry(SHORT, 1, struct.pack("<H", 2)),
+        ExifTags.Base.ImageWidth: Entry(SHORT, 1, struct.pack("<H", 9999)),  # a lie
     },
     {
-        ExifTags.IFD.GPSInfo: Tags({1: text("N"), 2: Value(RATIONAL, 3, struct.pack("<6I", 52, 1, 30, 1, 0, 1))}),
-        ExifTags.IFD.Exif: Tags(
+        ExifTags.IFD.GPSInfo: Directory(
+            "<", {1: text("N"), 2: Entry(RATIONAL, 3, struct.pack("<6I", 52, 1, 30, 1, 0, 1))}
+        ),
+        ExifTags.IFD.Exif: Directory(
+            "<",
             {ExifTags.Base.DateTimeOriginal: text("1911:04:02 12:00:00")},
-            {ExifTags.IFD.Interop: Tags({1: text("R98")})},
+            {ExifTags.IFD.Interop: Directory("<", {1: text("R98")})},
         ),
     },
 )
@@ -195,7 +184,7 @@ def test_metadata_come_along(big: bool, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_metadata_of_the_other_order_are_refused() -> None:
     with pytest.raises(ValueError, match="little-endian"):
-        TiffSheet(LAYOUT, Compression.NONE, directory=Tags(order=">"))
+        TiffSheet(LAYOUT, Compression.NONE, directory=Directory(">"))
 
 
 @pytest.mark.parametrize("compression", Compression)
